@@ -1,0 +1,89 @@
+//! The microkernels: the innermost loops, one set per instruction set.
+//!
+//! Each adds `rows × k` of A times `k × nr` of B to `rows × nr` of C, with one accumulator
+//! per element and k rising, so an element's bits do not depend on `rows`. Every height
+//! from 1 to `mr` is compiled: remainders and decoding (a few rows) cost what
+//! they hold.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use super::blocking::MAX_K;
+use crate::cpu::isa::Isa;
+
+/// What one 32-bit unit of a packed operand holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// An f32.
+    F32,
+    /// Two bf16 with neighbouring k, the lower one in the lower half.
+    Bf16Pairs,
+}
+
+impl Format {
+    /// Elements of k per unit.
+    pub(super) fn k_per_unit(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16Pairs => 2,
+        }
+    }
+
+    /// Units that hold `k` elements.
+    pub(super) fn units(self, k: usize) -> usize {
+        k.div_ceil(self.k_per_unit())
+    }
+}
+
+/// Units from one row of A to the next when it is packed by rows: past the longest block,
+/// and no multiple of a page, so that the rows of a panel fall into different cache sets.
+pub(super) const A_STRIDE: usize = MAX_K + 16;
+
+/// Adds a block of k to a panel of C.
+///
+/// Arguments: units of k; A (see [`Kernel::by_rows`], [`Kernel::by_k`]); B, a panel `[unit][nr]`;
+/// C and the distance between its rows; whether to add to C or overwrite it.
+///
+/// # Safety
+/// The CPU has the kernel's instruction set; A and B hold that many units; C
+/// has as many rows of `nr` as the kernel's height.
+pub(super) type Micro = unsafe fn(usize, *const u32, *const u32, *mut f32, usize, bool);
+
+/// The microkernels of an instruction set for one format.
+pub(super) struct Kernel {
+    /// Greatest height.
+    pub(super) mr: usize,
+    /// Width, the same for all heights.
+    pub(super) nr: usize,
+    /// The units of A and B.
+    pub(super) format: Format,
+    /// `by_rows[h - 1]` has height h and reads A as `[row][A_STRIDE]`.
+    pub(super) by_rows: &'static [Micro],
+    /// `by_k[h - 1]` has height h and reads A as `[unit][mr]`.
+    pub(super) by_k: &'static [Micro],
+}
+
+/// The kernel of `isa` for `format`, where it has one; every level has `F32`.
+pub(super) fn find(isa: Isa, format: Format) -> Option<&'static Kernel> {
+    match (isa, format) {
+        (Isa::Portable, Format::F32) => Some(&portable::F32),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx2, Format::F32) => Some(&avx2::F32),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512 | Isa::Avx512Bf16, Format::F32) => Some(&avx512::F32),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512Bf16, Format::Bf16Pairs) => Some(&avx512::BF16),
+        _ => None,
+    }
+}
+
+/// The table of one microkernel for all heights: `heights!(micro, row, step; 1 2 3)`.
+macro_rules! heights {
+    ($micro:ident, $row:expr, $step:expr; $($height:literal)*) => {
+        &[$($micro::<$height, { $row }, { $step }> as $crate::cpu::matmul::kernel::Micro),*]
+    };
+}
+use heights;

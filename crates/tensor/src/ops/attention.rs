@@ -1,0 +1,129 @@
+//! Causal attention with an optional sliding window and grouped key-value heads
+//! (Vaswani et al. 2017; Shazeer 2019; tiled as in Dao et al. 2022: no `time × time` matrix is stored).
+//!
+//! `P = softmax(scale·q·kᵀ)` over the keys a query may see, `y = P·v`. Saved for the way back: the log-sum-exp
+//! per query. With `D = Σ dy·y` per query: `dv = Pᵀ·dy`, `dS = P∘(dy·vᵀ − D)`, `dq = scale·dS·k`, `dk = scale·dSᵀ·q`.
+
+use crate::backend::AttentionArgs;
+use crate::graph::Graph;
+use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tensor::Tensor;
+
+pub(crate) struct Saved {
+    args: AttentionArgs,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    y: Tensor,
+    logsumexp: Tensor,
+    out: Var,
+}
+
+impl Graph {
+    /// Attention of `q` `[batch, time, heads, head_dim]` to `k`, `v` `[batch, time, kv_heads, head_dim]`:
+    /// position `i` sees the positions `j` with `0 ≤ i − j ≤ window`. Result like `q`.
+    pub fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, window: usize) -> Tensor {
+        let args = arguments(q, k, v, window, None);
+        assert_eq!(args.capacity, args.time, "keys and queries of one sequence");
+        let (mut y, logsumexp) = self.run_attention(&args, q, k, v);
+        let saved = self.is_training().then(|| (y.clone(), logsumexp));
+        self.record(&mut y, |out| {
+            let (y, logsumexp) = saved.expect("a graph that records is a training graph");
+            Record::Attention(Saved {
+                args,
+                q: q.clone(),
+                k: k.clone(),
+                v: v.clone(),
+                y,
+                logsumexp,
+                out,
+            })
+        });
+        y
+    }
+
+    /// Attention to a KV cache: `k` and `v` are `[batch, capacity, kv_heads, head_dim]`, filled up to the last
+    /// query (see [`Graph::cache_write`]); `starts` are the absolute positions of the first queries. No gradient.
+    pub fn attention_cached(&self, q: &Tensor, k: &Tensor, v: &Tensor, window: usize, starts: &Tensor) -> Tensor {
+        assert!(!self.is_training(), "a KV cache has no gradient");
+        let args = arguments(q, k, v, window, Some(starts));
+        self.run_attention(&args, q, k, v).0
+    }
+
+    /// Writes `x` `[batch, time, …]` into `cache` `[batch, capacity, …]` from the positions `starts` on.
+    pub fn cache_write(&self, cache: &Tensor, x: &Tensor, starts: &Tensor) {
+        let (batch, time) = (x.shape().dims()[0], x.shape().dims()[1]);
+        let capacity = cache.shape().dims()[1];
+        assert_eq!(batch, cache.shape().dims()[0], "one cache row per sequence");
+        let cols = x.len() / (batch * time);
+        self.device().count(0.0, 2.0 * bytes(x));
+        self.device().launch("cache_write", |b| {
+            b.cache_write(x.buffer(), cache.buffer(), starts.buffer(), batch, time, capacity, cols);
+        });
+    }
+
+    fn run_attention(&self, args: &AttentionArgs, q: &Tensor, k: &Tensor, v: &Tensor) -> (Tensor, Tensor) {
+        let y = self.device().activation(q.shape());
+        let logsumexp = self.device().master([args.batch, args.heads, args.time]);
+        self.device().count(flops(args, 4.0), bytes(q) * 2.0 + bytes(k) * 2.0);
+        self.device().launch("attention", |b| {
+            b.attention(args, q.buffer(), k.buffer(), v.buffer(), y.buffer(), logsumexp.buffer());
+        });
+        (y, logsumexp)
+    }
+}
+
+impl Saved {
+    pub(crate) fn backward(self, grads: &mut Gradients) {
+        let Some(dy) = grads.take(self.out) else {
+            return;
+        };
+        let device = dy.device();
+        let (dq, dk, dv) = (
+            device.activation(self.q.shape()),
+            device.activation(self.k.shape()),
+            device.activation(self.v.shape()),
+        );
+        device.count(flops(&self.args, 10.0), bytes(&dy) * 4.0 + bytes(&self.k) * 4.0);
+        device.launch("attention_backward", |b| {
+            let (q, k, v, y) = (self.q.buffer(), self.k.buffer(), self.v.buffer(), self.y.buffer());
+            let (dq, dk, dv) = (dq.buffer(), dk.buffer(), dv.buffer());
+            b.attention_backward(&self.args, q, k, v, y, self.logsumexp.buffer(), dy.buffer(), dq, dk, dv);
+        });
+        grads.give(self.q.var, &dq);
+        grads.give(self.k.var, &dk);
+        grads.give(self.v.var, &dv);
+    }
+}
+
+fn arguments(q: &Tensor, k: &Tensor, v: &Tensor, window: usize, starts: Option<&Tensor>) -> AttentionArgs {
+    let [batch, time, heads, head_dim] = q.shape().expect("[batch, time, heads, head_dim]");
+    let [_, capacity, kv_heads, _] = k.shape().expect("[batch, time, kv_heads, head_dim]");
+    assert_eq!(k.shape(), v.shape(), "keys and values of one shape");
+    assert_eq!(k.shape().dims()[0], batch, "queries and keys of one batch");
+    assert_eq!(k.shape().last(), head_dim, "queries and keys of one head size");
+    assert_eq!(heads % kv_heads, 0, "query heads are a multiple of the kv heads");
+    AttentionArgs {
+        batch,
+        time,
+        heads,
+        kv_heads,
+        head_dim,
+        capacity,
+        window,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        starts: starts.map(Tensor::buffer),
+    }
+}
+
+/// Operations on the scores that are not masked, `per_pair` FLOPs per pair and channel.
+fn flops(args: &AttentionArgs, per_pair: f64) -> f64 {
+    let (time, window) = (args.time as f64, args.window.min(args.capacity) as f64);
+    let pairs = if args.starts.is_some() {
+        time * window
+    } else {
+        let ramp = window.min(time);
+        ramp * (ramp + 1.0) / 2.0 + (time - ramp).max(0.0) * (ramp + 1.0).min(time)
+    };
+    per_pair * pairs * (args.batch * args.heads * args.head_dim) as f64
+}

@@ -1,0 +1,63 @@
+//! Linear layer without bias: `y = x·Wᵀ`; gradients `dx = dy·W`, `dW = dyᵀ·x`.
+
+use crate::backend::Layout;
+use crate::graph::Graph;
+use crate::param::Param;
+use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tensor::Tensor;
+
+pub(crate) struct Saved {
+    x: Tensor,
+    weight: Param,
+    out: Var,
+}
+
+impl Graph {
+    /// `x` `[…, in]` times `weight` `[out, in]` → `[…, out]`.
+    pub fn linear(&self, x: &Tensor, weight: &Param) -> Tensor {
+        let (out_features, in_features) = (weight.shape().rows(), weight.shape().last());
+        assert_eq!(x.shape().last(), in_features, "input of {weight:?}");
+        let rows = x.shape().rows();
+        let mut y = self.device().activation(x.shape().with_last(out_features));
+        count(x, &y, in_features);
+        let operand = weight.weight(Layout::Forward);
+        self.device()
+            .launch("linear", |b| b.linear(x.buffer(), operand, y.buffer(), rows));
+        self.record(&mut y, |out| {
+            Record::Linear(Saved {
+                x: x.clone(),
+                weight: weight.clone(),
+                out,
+            })
+        });
+        y
+    }
+}
+
+impl Saved {
+    pub(crate) fn backward(self, grads: &mut Gradients) {
+        let Some(dy) = grads.take(self.out) else {
+            return;
+        };
+        let x = &self.x;
+        let rows = x.shape().rows();
+        let device = x.device();
+        if let Some((dx, accumulate)) = grads.slot(x.var, x) {
+            count(&dy, &dx, dy.shape().last());
+            let operand = self.weight.weight(Layout::Backward);
+            device.launch("linear_backward_input", |b| {
+                b.linear_backward_input(dy.buffer(), operand, dx.buffer(), rows, accumulate);
+            });
+        }
+        let (dweight, accumulate) = self.weight.grad_slot();
+        count(&dy, x, dy.shape().last());
+        device.launch("linear_backward_weight", |b| {
+            b.linear_backward_weight(dy.buffer(), x.buffer(), dweight.buffer(), rows, accumulate);
+        });
+    }
+}
+
+fn count(from: &Tensor, to: &Tensor, inner: usize) {
+    let flops = 2.0 * to.len() as f64 * inner as f64;
+    from.device().count(flops, bytes(from) + bytes(to));
+}
