@@ -1,10 +1,11 @@
 """The two small models of the parity fixtures, with weights that leave no gradient at zero.
 
-`oracle(arch)` gives a callable from (ids) to logits and its parameters under nanochat's names.
+An `Oracle` gives logits for ids, and its parameters under nanochat's names, whichever library computes them.
 """
 
 import contextlib
 import io
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,6 +107,8 @@ def classic(checkout: Path) -> Oracle:
     """NanoChatForCausalLM of `transformers`, proven here to be nanochat of 2025-10 in f32."""
     import transformers
 
+    if not hasattr(transformers, "NanoChatForCausalLM"):
+        raise SystemExit(f"transformers {transformers.__version__} has no NanoChatForCausalLM; install 5.0 or newer")
     shape = CLASSIC_CONFIG
     theirs = transformers.NanoChatConfig(
         vocab_size=shape["vocab_size"], hidden_size=shape["n_embd"], intermediate_size=4 * shape["n_embd"],
@@ -152,7 +155,8 @@ def prove_classic(checkout: Path, oracle: Oracle) -> None:
 
 def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """‖a − b‖ / ‖b‖."""
-    return float((a.double() - b.double()).norm() / b.double().norm())
+    a, b = a.detach().double(), b.detach().double()
+    return float((a - b).norm() / b.norm())
 
 
 def batch(arch: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -191,8 +195,6 @@ def evaluate(
 
 def parity(oracle: Oracle) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The tensors and header of parity_<arch>.safetensors."""
-    import json
-
     ids, targets = batch(oracle.arch)
     nll, logits, grads = evaluate(oracle, ids, targets)
     check_own_loss(oracle, ids, targets, nll)
@@ -202,7 +204,7 @@ def parity(oracle: Oracle) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         norm = float(grads[name].norm()) if grads[name] is not None else 0.0
         if not norm > 1e-6 or not bool((param != 0).all()):
             raise SystemExit(f"{oracle.arch}: {name} has gradient norm {norm} or a zero among its weights")
-        out[f"param.{name}"] = param
+        out[f"param.{name}"] = param.detach().clone()
         out[f"grad.{name}"] = grads[name]
     return out, {**oracle.header, "config": json.dumps(oracle.config)}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 import fixture
+import models
 import reference
 
 STEPS = 3
@@ -43,8 +44,6 @@ def store(out: dict, case: str, param: torch.Tensor, grads: list[torch.Tensor], 
 def groups(checkout: Path) -> dict[str, dict]:
     """The reference's own parameter groups, at its base rates, by the first parameter each holds."""
     gpt, _ = reference.load_current(checkout)
-    import models
-
     model = models.quietly(lambda: gpt.GPT(gpt.GPTConfig(**models.CURRENT_CONFIG)))
     args = reference.base_train(checkout, "--depth=4")["args"]
     optimizer = models.quietly(lambda: model.setup_optimizer(

@@ -4,6 +4,7 @@ Nothing of the reference is kept here: its modules are imported from the checkou
 scripts, which cannot be imported, single statements are run where they lie, picked out by the names they bind.
 """
 
+import argparse
 import ast
 import contextlib
 import io
@@ -76,8 +77,6 @@ def base_train(reference: Path, *flags: str, vocab_size: int = 32768) -> dict[st
     Among the names: args, model (on the meta device), target_tokens, total_batch_size, batch_lr_scale,
     weight_decay_scaled, num_iterations, get_lr_multiplier, get_muon_momentum, get_weight_decay.
     """
-    import argparse
-
     gpt, _ = load_current(reference)
     text = source(reference, CURRENT, "scripts/base_train.py")
     space: dict[str, object] = {
