@@ -41,7 +41,8 @@
 //! `{"lr": [3], "betas", "eps", "weight_decay"}` or `{"lr": [3], "momentum": [3], "weight_decay": [3], "beta2"}`, the
 //! rate of a Muon case still without the factor √max(1, rows/columns).
 //! In the `matrix` cases one row of the gradients is zero and one so small that eps counts; `muon.zero_start` begins
-//! with a gradient of zeros.
+//! with a gradient of zeros. The reference forms 1 − β and 1 − βᵗ in f32, where β₂ = 0.995 leaves 1 − β₂ off by some 1e-6:
+//! formed in f64 the embedding cases come out 1.2e-6 apart (of the change), in f32 2e-7.
 //!
 //! **`schedules.json`**: `horizons`: by `num_iterations`, `at` chosen `step`s the `lr_multiplier`, `muon_momentum` and
 //! `weight_decay_multiplier`; `2026-07` and `2025-10`: by `depth` (and `target_param_data_ratio`) everything the
