@@ -1,1 +1,46 @@
-//! Bytes to ids and back.
+//! Bytes to ids and back: byte-level BPE (training, encoding, decoding), a character-level mode,
+//! `tokenizer.json` and `.tiktoken` files.
+//!
+//! This room knows text, bytes and ids. It must never know what a conversation or a model is: special
+//! tokens are nine names with ids here, and nothing in text can ever become one of them.
+//!
+//! | module | one job |
+//! | --- | --- |
+//! | [`tokenizer`](Tokenizer) | the public face: one type for both kinds |
+//! | `split` | text to pieces, by the reference pattern |
+//! | `bpe` | one piece to ids, by the learned merges |
+//! | `character` | one id for each character |
+//! | `train`, `merges` | text to chunk counts, chunk counts to merges |
+//! | `json`, `tiktoken`, `file` | the files |
+
+mod bpe;
+mod byte_level;
+mod character;
+mod error;
+mod file;
+mod json;
+mod merges;
+mod split;
+mod tiktoken;
+mod tokenizer;
+mod train;
+
+pub use character::CharTrainer;
+pub use error::TokenizerError;
+pub use split::{CL100K_PATTERN, GPT2_PATTERN, SPLIT_PATTERN};
+pub use tokenizer::{Kind, Tokenizer};
+pub use train::Trainer;
+
+/// The special tokens, in the order of their ids; they follow the last ordinary token and count in
+/// [`Tokenizer::vocab_size`].
+pub const SPECIAL_TOKENS: [&str; 9] = [
+    "<|bos|>",
+    "<|user_start|>",
+    "<|user_end|>",
+    "<|assistant_start|>",
+    "<|assistant_end|>",
+    "<|python_start|>",
+    "<|python_end|>",
+    "<|output_start|>",
+    "<|output_end|>",
+];
