@@ -55,20 +55,20 @@ impl Isa {
         }
     }
 
-    fn parse(name: &str) -> Result<Self, String> {
+    /// The level of that name.
+    ///
+    /// # Errors
+    /// One sentence, if the name is unknown or this CPU lacks the level.
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
         let list = || {
             let names: Vec<_> = Self::supported().map(Self::name).collect();
             names.join(", ")
         };
         match Self::ALL.iter().copied().find(|isa| isa.name() == name) {
-            None => Err(format!(
-                "no such kernel level; this CPU supports {}",
-                list()
-            )),
-            Some(isa) if !isa.is_supported() => Err(format!(
-                "this CPU lacks that kernel level; it supports {}",
-                list()
-            )),
+            None => Err(format!("no such kernel level; this CPU supports {}", list())),
+            Some(isa) if !isa.is_supported() => {
+                Err(format!("this CPU lacks that kernel level; it supports {}", list()))
+            }
             Some(isa) => Ok(isa),
         }
     }
@@ -102,9 +102,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl")
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 => {
-                Self::Avx512.is_supported() && is_x86_feature_detected!("avx512bf16")
-            }
+            Self::Avx512Bf16 => Self::Avx512.is_supported() && is_x86_feature_detected!("avx512bf16"),
         }
     }
 
@@ -180,10 +178,7 @@ mod tests {
 
     #[test]
     fn an_unset_variable_means_the_best_level() {
-        assert_eq!(
-            Isa::from_env("FERROCHAT_TEST_UNSET_VARIABLE"),
-            Ok(Isa::detect())
-        );
+        assert_eq!(Isa::from_env("FERROCHAT_TEST_UNSET_VARIABLE"), Ok(Isa::detect()));
     }
 
     #[test]

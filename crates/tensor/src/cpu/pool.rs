@@ -142,12 +142,7 @@ impl Pool {
     ///
     /// # Panics
     /// As [`Pool::run`].
-    pub(crate) fn run_ranges(
-        &self,
-        len: usize,
-        grain: usize,
-        task: &(dyn Fn(Range<usize>) + Sync),
-    ) {
+    pub(crate) fn run_ranges(&self, len: usize, grain: usize, task: &(dyn Fn(Range<usize>) + Sync)) {
         let grain = grain.max(1);
         self.run(len.div_ceil(grain), &|index| {
             task(index * grain..len.min((index + 1) * grain));
@@ -234,8 +229,7 @@ impl Shared {
     fn open(&self, tasks: usize) {
         let job = (self.ticket.load(Ordering::Relaxed) / JOB).wrapping_add(1);
         // SeqCst here and in `next_job`: either we see the sleeper, or it sees the job.
-        self.ticket
-            .store(job.wrapping_mul(JOB) | OPEN, Ordering::SeqCst);
+        self.ticket.store(job.wrapping_mul(JOB) | OPEN, Ordering::SeqCst);
         let sleepers = self.sleepers.load(Ordering::SeqCst);
         if sleepers > 0 {
             let _guard = lock(&self.lock);
@@ -261,10 +255,7 @@ impl Shared {
         }
         let mut guard = lock(&self.lock);
         while !idle(self.ticket.load(Ordering::Acquire)) {
-            guard = self
-                .done
-                .wait(guard)
-                .unwrap_or_else(PoisonError::into_inner);
+            guard = self.done.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -297,10 +288,7 @@ impl Shared {
             let mut guard = lock(&self.lock);
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             while !self.shutdown.load(Ordering::SeqCst) && !self.is_new(*last) {
-                guard = self
-                    .wake
-                    .wait(guard)
-                    .unwrap_or_else(PoisonError::into_inner);
+                guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
             }
             self.sleepers.fetch_sub(1, Ordering::SeqCst);
         }

@@ -14,34 +14,13 @@ pub(crate) struct Aligned<T> {
 }
 
 impl<T: Copy + Default> Aligned<T> {
-    /// `len` zeros. The allocator hands out fresh pages untouched.
-    pub(crate) fn new(len: usize) -> Self
-    where
-        Vec<T>: FromZeros,
-    {
+    /// `len` zeros. For plain numbers the standard library asks the allocator for
+    /// zeroed memory, which hands out fresh pages untouched.
+    pub(crate) fn new(len: usize) -> Self {
         const LINE: usize = 64;
-        let memory = Vec::<T>::zeros(len + LINE / size_of::<T>());
+        let memory = vec![T::default(); len + LINE / size_of::<T>()];
         let start = memory.as_ptr().align_offset(LINE);
         Self { memory, start, len }
-    }
-}
-
-/// Makes a zeroed vector by `vec![0; n]`, which the standard library turns into
-/// a zeroed allocation for plain numbers only.
-pub(crate) trait FromZeros {
-    /// `len` zeros.
-    fn zeros(len: usize) -> Self;
-}
-
-impl FromZeros for Vec<f32> {
-    fn zeros(len: usize) -> Self {
-        vec![0.0; len]
-    }
-}
-
-impl FromZeros for Vec<u32> {
-    fn zeros(len: usize) -> Self {
-        vec![0; len]
     }
 }
 

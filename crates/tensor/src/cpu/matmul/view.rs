@@ -84,13 +84,7 @@ impl<'a, T> View<'a, T> {
     ///
     /// # Panics
     /// If `data` is shorter than the matrix.
-    pub(crate) fn strided(
-        data: &'a [T],
-        rows: usize,
-        cols: usize,
-        row_stride: usize,
-        col_stride: usize,
-    ) -> Self {
+    pub(crate) fn strided(data: &'a [T], rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Self {
         let extent = extent(rows, cols, row_stride, col_stride);
         Self {
             data: &data[..extent],
@@ -221,6 +215,14 @@ impl MatrixRef<'_> {
         match self {
             Self::F32(view) => Self::F32(view.t()),
             Self::Bf16(view) => Self::Bf16(view.t()),
+        }
+    }
+
+    /// Whether neighbouring rows lie side by side in memory, and neighbouring columns do not.
+    pub(super) fn rows_side_by_side(&self) -> bool {
+        match self {
+            Self::F32(view) => view.row_stride == 1 && view.col_stride != 1,
+            Self::Bf16(view) => view.row_stride == 1 && view.col_stride != 1,
         }
     }
 

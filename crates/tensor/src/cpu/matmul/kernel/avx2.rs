@@ -1,8 +1,7 @@
 //! Microkernel for AVX2 and FMA: 6 × 16, 12 of 16 registers as accumulators.
 
 use std::arch::x86_64::{
-    _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_storeu_ps,
+    _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
 };
 
 use super::{A_STRIDE, Format, Kernel, heights};

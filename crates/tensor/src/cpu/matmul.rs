@@ -1,0 +1,406 @@
+//! Matrix products on the CPU: `C = alpha · A · B (+ C)`.
+//!
+//! A and B are views with any strides, in f32 or bf16; sums are f32; C is f32 or
+//! bf16. C is cut into tiles, each computed by one worker from start to end: block by block
+//! of k, A and B are packed into the worker's scratch memory, and microkernels
+//! add their product to the tile. B may also come packed once for many products.
+//!
+//! Architecture Invariant: element `(i, j)` of the product has the same bits
+//! whatever the number of threads, the other rows and columns, the strides, and
+//! whether B was packed beforehand (see `blocking`). Decoding with a KV cache
+//! and without one therefore agree.
+//!
+//! Architecture Invariant: nothing here allocates memory.
+//!
+//! Must never know what the matrices mean.
+
+mod blocking;
+mod kernel;
+mod pack;
+mod scratch;
+mod transpose;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use half::bf16;
+
+use self::blocking::{MAX_COLS, MAX_ROWS, k_block, tile_shape};
+use self::kernel::{A_STRIDE, Format, Kernel};
+use self::pack::{Encoding, pack_panels, pack_rows};
+pub(crate) use self::scratch::{Aligned, Scratch, TileScratch};
+pub(crate) use self::view::{Element, MatrixMut, MatrixRef, View, ViewMut};
+use super::isa::Isa;
+use super::pool::Pool;
+
+/// What products of a packed matrix are computed in; sums are f32 in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    F32,
+    /// Both operands rounded to bf16. A level without bf16 arithmetic keeps the
+    /// rounded values as f32.
+    Bf16,
+}
+
+/// What becomes of the product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epilogue {
+    /// The factor on the product.
+    pub(crate) alpha: f32,
+    /// Whether to add to C instead of overwriting it.
+    pub(crate) accumulate: bool,
+}
+
+impl Epilogue {
+    /// `C = A · B`.
+    pub(crate) const STORE: Self = Self {
+        alpha: 1.0,
+        accumulate: false,
+    };
+    /// `C += A · B`.
+    pub(crate) const ADD: Self = Self {
+        alpha: 1.0,
+        accumulate: true,
+    };
+}
+
+/// The right operand, `[k, n]`.
+#[derive(Clone, Copy)]
+pub(crate) enum Rhs<'a> {
+    Plain(MatrixRef<'a>),
+    Packed(PackedB<'a>),
+}
+
+impl<'a> From<View<'a, f32>> for Rhs<'a> {
+    fn from(view: View<'a, f32>) -> Self {
+        Self::Plain(view.into())
+    }
+}
+
+impl<'a> From<View<'a, bf16>> for Rhs<'a> {
+    fn from(view: View<'a, bf16>) -> Self {
+        Self::Plain(view.into())
+    }
+}
+
+impl<'a> From<MatrixRef<'a>> for Rhs<'a> {
+    fn from(matrix: MatrixRef<'a>) -> Self {
+        Self::Plain(matrix)
+    }
+}
+
+impl<'a> From<PackedB<'a>> for Rhs<'a> {
+    fn from(packed: PackedB<'a>) -> Self {
+        Self::Packed(packed)
+    }
+}
+
+/// A right operand `[k, n]` that [`pack_b`] has packed.
+#[derive(Clone, Copy)]
+pub(crate) struct PackedB<'a> {
+    units: &'a [u32],
+    k: usize,
+    n: usize,
+    precision: Precision,
+    isa: Isa,
+}
+
+impl<'a> PackedB<'a> {
+    /// Names what `pack_b` wrote to `bytes` with the same arguments.
+    ///
+    /// # Panics
+    /// If `bytes` is not aligned to 4 or shorter than [`packed_len`].
+    pub(crate) fn new(bytes: &'a [u8], k: usize, n: usize, precision: Precision, isa: Isa) -> Self {
+        let bytes = &bytes[..packed_len(k, n, precision, isa)];
+        // SAFETY: any four bytes are a u32.
+        let (before, units, _) = unsafe { bytes.align_to::<u32>() };
+        assert!(before.is_empty(), "packed matrices are aligned to 4 bytes");
+        Self {
+            units,
+            k,
+            n,
+            precision,
+            isa,
+        }
+    }
+}
+
+/// The encoding and microkernels for products in `precision`.
+fn prepare(precision: Precision, isa: Isa) -> (Encoding, &'static Kernel) {
+    let encoding = match precision {
+        Precision::F32 => Encoding::Wide,
+        Precision::Bf16 if isa.has_bf16_dot() => Encoding::Pairs,
+        Precision::Bf16 => Encoding::Rounded,
+    };
+    let kernel = kernel::find(isa, encoding.format())
+        .expect("every level has an f32 kernel, and those with bf16 dot products that one");
+    (encoding, kernel)
+}
+
+/// The size in bytes of a packed `[k, n]` right operand. It depends on the level.
+pub(crate) fn packed_len(k: usize, n: usize, precision: Precision, isa: Isa) -> usize {
+    let (encoding, kernel) = prepare(precision, isa);
+    n.next_multiple_of(kernel.nr) * encoding.format().units(k) * size_of::<u32>()
+}
+
+/// Packs the right operand `b: [k, n]` into `dst`, to be used by [`PackedB`].
+///
+/// # Panics
+/// If `dst` is not aligned to 4 or its length is not [`packed_len`].
+pub(crate) fn pack_b<'a>(pool: &Pool, isa: Isa, precision: Precision, b: impl Into<MatrixRef<'a>>, dst: &mut [u8]) {
+    let b = b.into();
+    let (k, n) = b.shape();
+    let (encoding, kernel) = prepare(precision, isa);
+    assert_eq!(dst.len(), packed_len(k, n, precision, isa));
+    // SAFETY: any four bytes are a u32 and the reverse.
+    let (before, units, _) = unsafe { dst.align_to_mut::<u32>() };
+    assert!(before.is_empty(), "packed matrices are aligned to 4 bytes");
+    let panel = encoding.format().units(k) * kernel.nr;
+    let dst = ViewMut::row_major(units, n.div_ceil(kernel.nr), panel);
+    pool.run(n.div_ceil(kernel.nr), &|index| {
+        let cols = index * kernel.nr..n.min((index + 1) * kernel.nr);
+        // SAFETY: each task has its own panel.
+        let dst = unsafe { dst.row_part(index, 0..panel) };
+        pack_panels(isa, encoding, b.part(0..k, cols).t(), kernel.nr, dst);
+    });
+}
+
+/// `C = alpha · A · B (+ C)` on all threads of the pool, for `A: [m, k]`, `B: [k, n]`, `C: [m, n]`.
+///
+/// Two bf16 operands are multiplied as bf16 where the level can, else widened;
+/// an f32 operand makes the product f32. With a packed B its precision rules.
+///
+/// # Panics
+/// If the shapes do not fit or B was packed for another level; if called from a task.
+pub(crate) fn matmul<'a>(
+    pool: &Pool,
+    isa: Isa,
+    a: impl Into<MatrixRef<'a>>,
+    b: impl Into<Rhs<'a>>,
+    c: impl Into<MatrixMut<'a>>,
+    epilogue: Epilogue,
+) {
+    let product = Product::new(isa, a.into(), b.into(), c.into(), epilogue);
+    let (m, n) = (product.m, product.n);
+    let (rows, cols) = tile_shape(m, n, product.units(), product.kernel);
+    let across = n.div_ceil(cols);
+    pool.run_with_worker(m.div_ceil(rows) * across, &|tile, worker| {
+        let (top, left) = (tile / across * rows, tile % across * cols);
+        let scratch = &mut pool.scratch(worker).tiles;
+        // SAFETY: tiles are disjoint, and each is one task's.
+        unsafe { product.tile(top..m.min(top + rows), left..n.min(left + cols), scratch) };
+    });
+}
+
+/// [`matmul`] on the calling thread alone, for small products inside a task.
+///
+/// # Panics
+/// As [`matmul`].
+pub(crate) fn tile_matmul<'a>(
+    isa: Isa,
+    a: impl Into<MatrixRef<'a>>,
+    b: impl Into<Rhs<'a>>,
+    c: impl Into<MatrixMut<'a>>,
+    epilogue: Epilogue,
+    scratch: &mut TileScratch,
+) {
+    let product = Product::new(isa, a.into(), b.into(), c.into(), epilogue);
+    let (m, n) = (product.m, product.n);
+    for top in (0..m).step_by(MAX_ROWS) {
+        for left in (0..n).step_by(MAX_COLS) {
+            let (rows, cols) = (top..m.min(top + MAX_ROWS), left..n.min(left + MAX_COLS));
+            // SAFETY: one tile after the other.
+            unsafe { product.tile(rows, cols, scratch) };
+        }
+    }
+}
+
+/// A product with its kernel chosen.
+struct Product<'a> {
+    isa: Isa,
+    kernel: &'static Kernel,
+    encoding: Encoding,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: MatrixRef<'a>,
+    b: Rhs<'a>,
+    c: MatrixMut<'a>,
+    epilogue: Epilogue,
+}
+
+impl<'a> Product<'a> {
+    fn new(isa: Isa, a: MatrixRef<'a>, b: Rhs<'a>, c: MatrixMut<'a>, epilogue: Epilogue) -> Self {
+        assert!(isa.is_supported(), "this CPU lacks {}", isa.name());
+        let ((b_rows, n), precision) = match (&a, &b) {
+            (_, Rhs::Packed(packed)) => {
+                assert!(packed.isa == isa, "B was packed for another kernel level");
+                ((packed.k, packed.n), packed.precision)
+            }
+            // Widened bf16 needs no rounding, so it is f32 to a level without bf16.
+            (MatrixRef::Bf16(_), Rhs::Plain(b @ MatrixRef::Bf16(_))) if isa.has_bf16_dot() => {
+                (b.shape(), Precision::Bf16)
+            }
+            (_, Rhs::Plain(b)) => (b.shape(), Precision::F32),
+        };
+        let (m, k) = a.shape();
+        assert_eq!(k, b_rows, "columns of A and rows of B");
+        assert_eq!((m, n), c.shape(), "shape of C");
+        let (encoding, kernel) = prepare(precision, isa);
+        Self {
+            isa,
+            kernel,
+            encoding,
+            m,
+            n,
+            k,
+            a,
+            b,
+            c,
+            epilogue,
+        }
+    }
+
+    fn format(&self) -> Format {
+        self.encoding.format()
+    }
+
+    /// Units of k.
+    fn units(&self) -> usize {
+        self.format().units(self.k)
+    }
+
+    /// Computes one tile of C. `cols` begins at a panel of B, and the tile has at
+    /// most `MAX_ROWS` × `MAX_COLS`.
+    ///
+    /// # Safety
+    /// Nobody else may touch that part of C meanwhile.
+    unsafe fn tile(&self, rows: Range<usize>, cols: Range<usize>, scratch: &mut TileScratch) {
+        let Self {
+            isa, kernel, encoding, ..
+        } = *self;
+        let (units, nr) = (self.units(), kernel.nr);
+        let stride = cols.len().next_multiple_of(nr);
+        let acc = &mut scratch.acc[..rows.len() * stride];
+        if units == 0 {
+            acc.fill(0.0);
+        }
+        let block = k_block(units);
+        for start in (0..units).step_by(block) {
+            let count = block.min(units - start);
+            let k_per_unit = self.format().k_per_unit();
+            let ks = start * k_per_unit..self.k.min((start + count) * k_per_unit);
+
+            let a = self.a.part(rows.clone(), ks.clone());
+            let by_k = a.rows_side_by_side();
+            if by_k {
+                let len = rows.len().next_multiple_of(kernel.mr) * count;
+                pack_panels(isa, encoding, a, kernel.mr, &mut scratch.a[..len]);
+            } else {
+                pack_rows(isa, encoding, a, &mut scratch.a);
+            }
+            let (b, panel_stride) = match &self.b {
+                Rhs::Packed(packed) => {
+                    let panel = &packed.units[cols.start / nr * units * nr..];
+                    (&panel[start * nr..], units * nr)
+                }
+                Rhs::Plain(b) => {
+                    let dst = &mut scratch.b[..stride * count];
+                    pack_panels(isa, encoding, b.part(ks, cols.clone()).t(), nr, dst);
+                    (&*dst, count * nr)
+                }
+            };
+            let panels = Panels {
+                a: &scratch.a,
+                by_k,
+                b,
+                panel_stride,
+                count,
+            };
+            panels.multiply(kernel, rows.len(), acc, stride, start > 0);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.finish(rows, cols, acc, stride) };
+    }
+
+    /// Writes the finished tile `acc` to C.
+    ///
+    /// # Safety
+    /// As [`Product::tile`].
+    unsafe fn finish(&self, rows: Range<usize>, cols: Range<usize>, acc: &[f32], stride: usize) {
+        let Epilogue { alpha, accumulate } = self.epilogue;
+        self.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (row, acc) in rows.zip(acc.chunks_exact(stride)) {
+                    // SAFETY: the tile is ours alone.
+                    unsafe {
+                        match &self.c {
+                            MatrixMut::F32(c) => {
+                                finish_row(alpha, accumulate, acc, c.row_part(row, cols.clone()));
+                            }
+                            MatrixMut::Bf16(c) => {
+                                finish_row(alpha, accumulate, acc, c.row_part(row, cols.clone()));
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    }
+}
+
+#[inline(always)]
+fn finish_row<T: Element>(alpha: f32, accumulate: bool, acc: &[f32], c: &mut [T]) {
+    if accumulate {
+        for (c, x) in c.iter_mut().zip(acc) {
+            *c = T::from_f32(c.to_f32() + alpha * x);
+        }
+    } else {
+        for (c, x) in c.iter_mut().zip(acc) {
+            *c = T::from_f32(alpha * x);
+        }
+    }
+}
+
+/// Packed blocks of A and B.
+struct Panels<'a> {
+    a: &'a [u32],
+    /// Whether A is `[panel][unit][mr]` rather than `[row][A_STRIDE]`.
+    by_k: bool,
+    b: &'a [u32],
+    /// From one panel of B to the next.
+    panel_stride: usize,
+    /// Units of k.
+    count: usize,
+}
+
+impl Panels<'_> {
+    /// Adds (`add`) or writes the product to `acc`, whose rows are `stride` apart.
+    fn multiply(&self, kernel: &Kernel, rows: usize, acc: &mut [f32], stride: usize, add: bool) {
+        let (mr, nr) = (kernel.mr, kernel.nr);
+        let micros = if self.by_k { kernel.by_k } else { kernel.by_rows };
+        assert!(rows * stride <= acc.len() && stride.is_multiple_of(nr));
+        for top in (0..rows).step_by(mr) {
+            let height = mr.min(rows - top);
+            let a = if self.by_k {
+                &self.a[top * self.count..(top + mr) * self.count]
+            } else {
+                &self.a[top * A_STRIDE..][..(height - 1) * A_STRIDE + self.count]
+            };
+            for (panel, left) in (0..stride).step_by(nr).enumerate() {
+                let b = &self.b[panel * self.panel_stride..][..self.count * nr];
+                // SAFETY: `Product::new` checked the level; the slices have the
+                // extents that the kernel reads, and rows `top..top + height` of `acc` lie
+                // inside it by the assertion above.
+                unsafe {
+                    let c = acc.as_mut_ptr().add(top * stride + left);
+                    micros[height - 1](self.count, a.as_ptr(), b.as_ptr(), c, stride, add);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Transposes a square of 16 × 16 units into a panel.
+
+use crate::cpu::isa::Isa;
+
+/// `panel[unit][left + line] = square[line][unit]` for the units and lines that the panel has.
+#[inline(always)]
+pub(super) fn transpose<const WIDTH: usize>(
+    isa: Isa,
+    square: &[[u32; 16]; 16],
+    left: usize,
+    panel: &mut [[u32; WIDTH]],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 && panel.len() == 16 && left + 16 <= WIDTH {
+        // SAFETY: a pack runs at a level that the CPU supports, see `Isa::vectorize`;
+        // the panel has 16 rows of `WIDTH`, of which columns `left..left + 16` are written.
+        unsafe { avx512(square, panel.as_flattened_mut().as_mut_ptr().add(left), WIDTH) };
+        return;
+    }
+    let _ = isa;
+    let lines = 16.min(WIDTH - left);
+    for (unit, dst) in panel.iter_mut().enumerate() {
+        for (dst, line) in dst[left..left + lines].iter_mut().zip(square) {
+            *dst = line[unit];
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has AVX-512F; `dst` has 16 rows of 16, `stride` apart.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512(square: &[[u32; 16]; 16], dst: *mut u32, stride: usize) {
+    use std::arch::x86_64::{
+        __m512i, _mm512_loadu_si512, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512,
+        _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    };
+    let mut pairs = [_mm512_setzero_si512(); 16];
+    for i in 0..8 {
+        // SAFETY: whole rows of the square.
+        let (x, y) = unsafe {
+            (
+                _mm512_loadu_si512(square[2 * i].as_ptr().cast::<__m512i>()),
+                _mm512_loadu_si512(square[2 * i + 1].as_ptr().cast::<__m512i>()),
+            )
+        };
+        pairs[2 * i] = _mm512_unpacklo_epi32(x, y);
+        pairs[2 * i + 1] = _mm512_unpackhi_epi32(x, y);
+    }
+    // `quads[4 i + j]` holds columns j, 4 + j, 8 + j, 12 + j of rows 4 i .. 4 i + 4.
+    let mut quads = [_mm512_setzero_si512(); 16];
+    for i in (0..16).step_by(4) {
+        quads[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+        quads[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+        quads[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+        quads[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+    }
+    for j in 0..4 {
+        // Quarters 0 and 2 of the upper and lower eight rows, then 1 and 3.
+        let even_upper = _mm512_shuffle_i32x4::<0x88>(quads[j], quads[4 + j]);
+        let even_lower = _mm512_shuffle_i32x4::<0x88>(quads[8 + j], quads[12 + j]);
+        let odd_upper = _mm512_shuffle_i32x4::<0xdd>(quads[j], quads[4 + j]);
+        let odd_lower = _mm512_shuffle_i32x4::<0xdd>(quads[8 + j], quads[12 + j]);
+        let columns = [
+            _mm512_shuffle_i32x4::<0x88>(even_upper, even_lower),
+            _mm512_shuffle_i32x4::<0x88>(odd_upper, odd_lower),
+            _mm512_shuffle_i32x4::<0xdd>(even_upper, even_lower),
+            _mm512_shuffle_i32x4::<0xdd>(odd_upper, odd_lower),
+        ];
+        for (quarter, column) in columns.into_iter().enumerate() {
+            // SAFETY: row `4 quarter + j` of the 16 that the caller promised.
+            unsafe {
+                let dst = dst.add((4 * quarter + j) * stride);
+                _mm512_storeu_si512(dst.cast::<__m512i>(), column);
+            }
+        }
+    }
+}
