@@ -180,13 +180,15 @@ fn panels<S: Element, E: Encode, const WIDTH: usize>(lines: View<'_, S>, isa: Is
     if units == 0 {
         return;
     }
+    if lines.row_stride == 1 {
+        side_by_side::<S, E, WIDTH>(&lines, units, dst);
+        return;
+    }
     let panels = dst.chunks_exact_mut(units * WIDTH);
     for (first, panel) in (0..lines.rows).step_by(WIDTH).zip(panels) {
         let (panel, _) = panel.as_chunks_mut::<WIDTH>();
         let count = WIDTH.min(lines.rows - first);
-        if lines.row_stride == 1 {
-            side_by_side::<S, E, WIDTH>(&lines, first, count, panel);
-        } else if lines.col_stride == 1 {
+        if lines.col_stride == 1 {
             one_by_one::<S, E, WIDTH>(&lines, first, count, isa, panel);
         } else {
             for (index, dst) in panel.iter_mut().enumerate() {
@@ -199,35 +201,64 @@ fn panels<S: Element, E: Encode, const WIDTH: usize>(lines: View<'_, S>, isa: Is
     }
 }
 
-/// A panel of lines that lie side by side in memory: k is the slow direction.
+/// How many units of k [`side_by_side`] takes at a time.
+const STRIP: usize = 8;
+
+/// All panels of lines that lie side by side in memory: k is the slow direction.
+///
+/// A strip of k goes into every panel before the next one is read, so that memory is read in
+/// long runs; and each panel receives a strip at once, because panels lie at
+/// multiples of a page, where single writes to each would evict one another.
 #[inline(always)]
-fn side_by_side<S: Element, E: Encode, const WIDTH: usize>(
-    lines: &View<'_, S>,
-    first: usize,
-    count: usize,
-    panel: &mut [[u32; WIDTH]],
-) {
+fn side_by_side<S: Element, E: Encode, const WIDTH: usize>(lines: &View<'_, S>, units: usize, dst: &mut [u32]) {
+    let (dst, _) = dst.as_chunks_mut::<WIDTH>();
     let zeros = [S::from_f32(0.0); WIDTH];
-    for (index, dst) in panel.iter_mut().enumerate() {
-        let k = index * E::K_PER_UNIT;
-        let at = |k: usize| &lines.data[first + k * lines.col_stride..][..count];
-        let x = at(k);
-        let y = if E::K_PER_UNIT == 2 && k + 1 < lines.cols {
-            at(k + 1)
-        } else {
-            &zeros[..count]
-        };
-        if let (Ok(x), Ok(y)) = (<&[S; WIDTH]>::try_from(x), <&[S; WIDTH]>::try_from(y)) {
-            for i in 0..WIDTH {
-                dst[i] = E::unit(x[i], y[i]);
-            }
-        } else {
-            dst.fill(0);
-            for ((dst, &x), &y) in dst.iter_mut().zip(x).zip(y) {
-                *dst = E::unit(x, y);
+    for strip in (0..units).step_by(STRIP) {
+        let next = (strip + STRIP) * E::K_PER_UNIT;
+        for k in next..lines.cols.min(next + STRIP * E::K_PER_UNIT) {
+            prefetch(&lines.data[k * lines.col_stride..][..lines.rows]);
+        }
+        for (panel, first) in (0..lines.rows).step_by(WIDTH).enumerate() {
+            let count = WIDTH.min(lines.rows - first);
+            let at = |k: usize| &lines.data[first + k * lines.col_stride..][..count];
+            for index in strip..units.min(strip + STRIP) {
+                let k = index * E::K_PER_UNIT;
+                let x = at(k);
+                let y = if E::K_PER_UNIT == 1 {
+                    x
+                } else if k + 1 < lines.cols {
+                    at(k + 1)
+                } else {
+                    &zeros[..count]
+                };
+                let dst = &mut dst[panel * units + index];
+                if let (Ok(x), Ok(y)) = (<&[S; WIDTH]>::try_from(x), <&[S; WIDTH]>::try_from(y)) {
+                    for i in 0..WIDTH {
+                        dst[i] = E::unit(x[i], y[i]);
+                    }
+                } else {
+                    dst.fill(0);
+                    for ((dst, &x), &y) in dst.iter_mut().zip(x).zip(y) {
+                        *dst = E::unit(x, y);
+                    }
+                }
             }
         }
     }
+}
+
+/// Asks for memory that will be read soon. The runs here are too short, and too far apart,
+/// for the processor to foresee them.
+#[inline(always)]
+fn prefetch<S>(run: &[S]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in run.chunks(64 / size_of::<S>()) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no effect but on the cache.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = run;
 }
 
 /// A panel of lines that are each contiguous: squares of 16 × 16 units are transposed.

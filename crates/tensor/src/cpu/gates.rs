@@ -1,0 +1,192 @@
+//! The two gated kernels: value embeddings and smear. Gradients of gates are summed in
+//! blocks of rows of a fixed size, one partial sum per block, added in their order.
+
+use super::elem::{Elem, Parts, input, output, parts};
+use super::math::{dot, sigmoid};
+use super::{Cpu, locked};
+use crate::backend::{Buffer, SmearArgs, ValueGateArgs};
+
+/// Rows per partial sum of a gate's gradient.
+const BLOCK: usize = 128;
+
+impl Cpu {
+    pub(crate) fn value_gate_rows<T: Elem>(&self, args: &ValueGateArgs, v: Buffer, x: Buffer, ve: Buffer, y: Buffer) {
+        let (v, x, ve, y) = (input::<T>(v), input::<T>(x), input::<T>(ve), parts::<T>(y));
+        let gate = input::<f32>(args.gate);
+        let (dim, n, channels) = (args.head_dim, args.gate_channels, args.channels);
+        let width = args.kv_heads * dim;
+        self.for_rows(args.rows, width, &|range| {
+            self.isa.vectorize(|| {
+                for row in range {
+                    let x = &x[row * channels..row * channels + n];
+                    // SAFETY: rows of one run are disjoint.
+                    let y = unsafe { y.range(row * width..(row + 1) * width) };
+                    for head in 0..args.kv_heads {
+                        let g = 3.0 * sigmoid(dot(x, &gate[head * n..(head + 1) * n]));
+                        for i in head * dim..(head + 1) * dim {
+                            let at = row * width + i;
+                            y[i] = T::from_f32(v[at].to_f32() + g * ve[at].to_f32());
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    pub(crate) fn value_gate_rows_backward<T: Elem>(
+        &self,
+        args: &ValueGateArgs,
+        (x, ve, dy): (Buffer, Buffer, Buffer),
+        dve: Buffer,
+        (dx, add): (Buffer, bool),
+        dgate: Buffer,
+    ) {
+        let (x, ve, dy) = (input::<T>(x), input::<T>(ve), input::<T>(dy));
+        let (dve, dx) = (parts::<T>(dve), parts::<T>(dx));
+        let gate = input::<f32>(args.gate);
+        let (dim, n, channels) = (args.head_dim, args.gate_channels, args.channels);
+        let width = args.kv_heads * dim;
+        self.sum_blocks(args.rows, gate.len(), output::<f32>(dgate), &|rows, dgate| {
+            self.isa.vectorize(|| {
+                for row in rows {
+                    let x = &x[row * channels..row * channels + n];
+                    // SAFETY: rows of one run are disjoint.
+                    let (dve, dx) = unsafe {
+                        let dve = dve.range(row * width..(row + 1) * width);
+                        (dve, dx.range(row * channels..(row + 1) * channels))
+                    };
+                    if !add {
+                        dx.fill(T::from_f32(0.0));
+                    }
+                    for head in 0..args.kv_heads {
+                        let weights = &gate[head * n..(head + 1) * n];
+                        let s = sigmoid(dot(x, weights));
+                        let at = row * width + head * dim..row * width + (head + 1) * dim;
+                        let (dy, ve) = (&dy[at.clone()], &ve[at]);
+                        for (dve, dy) in dve[head * dim..(head + 1) * dim].iter_mut().zip(dy) {
+                            *dve = T::from_f32(3.0 * s * dy.to_f32());
+                        }
+                        let dz = dot(dy, ve) * 3.0 * s * (1.0 - s);
+                        for i in 0..n {
+                            dgate[head * n + i] += dz * x[i].to_f32();
+                            dx[i] = T::from_f32(dx[i].to_f32() + dz * weights[i]);
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    pub(crate) fn smear_rows<T: Elem>(&self, args: &SmearArgs, x: Buffer, previous: Option<Buffer>, y: Buffer) {
+        let (x, y) = (input::<T>(x), parts::<T>(y));
+        let previous = previous.map(input::<T>);
+        let gate = input::<f32>(args.gate);
+        let lambda = input::<f32>(args.lambda)[0];
+        let channels = args.channels;
+        self.for_rows(args.batch * args.time, channels, &|range| {
+            self.isa.vectorize(|| {
+                for row in range {
+                    let (sequence, step) = (row / args.time, row % args.time);
+                    let before = if step > 0 {
+                        Some(&x[(row - 1) * channels..row * channels])
+                    } else {
+                        previous.map(|p| &p[sequence * channels..(sequence + 1) * channels])
+                    };
+                    let x = &x[row * channels..(row + 1) * channels];
+                    // SAFETY: rows of one run are disjoint.
+                    let y = unsafe { y.range(row * channels..(row + 1) * channels) };
+                    let Some(before) = before else {
+                        y.copy_from_slice(x);
+                        continue;
+                    };
+                    let g = lambda * sigmoid(dot(&x[..gate.len()], gate));
+                    for i in 0..channels {
+                        y[i] = T::from_f32(x[i].to_f32() + g * before[i].to_f32());
+                    }
+                }
+            });
+        });
+    }
+
+    pub(crate) fn smear_rows_backward<T: Elem>(
+        &self,
+        args: &SmearArgs,
+        (x, dy, dx): (Buffer, Buffer, Buffer),
+        dgate: Buffer,
+        dlambda: Buffer,
+    ) {
+        let (x, dy, dx) = (input::<T>(x), input::<T>(dy), parts::<T>(dx));
+        let gate = input::<f32>(args.gate);
+        let lambda = input::<f32>(args.lambda)[0];
+        let (channels, n) = (args.channels, gate.len());
+        let row_of = |row: usize| row * channels..(row + 1) * channels;
+        // The last partial sum of a block is λ's.
+        let mut sums = locked(&self.gate_sums);
+        sums.clear();
+        sums.resize(n + 1, 0.0);
+        self.sum_blocks(args.batch * args.time, n + 1, &mut sums, &|rows, sums| {
+            self.isa.vectorize(|| {
+                for row in rows {
+                    let step = row % args.time;
+                    let here = &x[row_of(row)];
+                    // SAFETY: rows of one run are disjoint.
+                    let dx = unsafe { dx.range(row_of(row)) };
+                    let share = if step + 1 < args.time {
+                        let next = &x[row_of(row + 1)];
+                        lambda * sigmoid(dot(&next[..n], gate))
+                    } else {
+                        0.0
+                    };
+                    let dy_next = &dy[row_of(if share == 0.0 { row } else { row + 1 })];
+                    let dy = &dy[row_of(row)];
+                    let mut dz = 0.0;
+                    if step > 0 {
+                        let s = sigmoid(dot(&here[..n], gate));
+                        let along = dot(dy, &x[row_of(row - 1)]);
+                        dz = lambda * s * (1.0 - s) * along;
+                        sums[n] += s * along;
+                        for i in 0..n {
+                            sums[i] += dz * here[i].to_f32();
+                        }
+                    }
+                    let through_gate = |i: usize| if i < n { dz * gate[i] } else { 0.0 };
+                    for i in 0..channels {
+                        dx[i] = T::from_f32(dy[i].to_f32() + share * dy_next[i].to_f32() + through_gate(i));
+                    }
+                }
+            });
+        });
+        for (total, sum) in output::<f32>(dgate).iter_mut().zip(&sums[..n]) {
+            *total += sum;
+        }
+        output::<f32>(dlambda)[0] += sums[n];
+    }
+
+    /// Runs `body(rows, sums of the block)` for blocks of [`BLOCK`] rows and adds the blocks' sums,
+    /// `width` each and beginning at zero, to `total` in their order.
+    fn sum_blocks(
+        &self,
+        rows: usize,
+        width: usize,
+        total: &mut [f32],
+        body: &(dyn Fn(std::ops::Range<usize>, &mut [f32]) + Sync),
+    ) {
+        let mut partials = locked(&self.partials);
+        let blocks = rows.div_ceil(BLOCK);
+        let len = partials.len().max(blocks * width);
+        partials.resize(len, 0.0);
+        let partials = &mut partials[..blocks * width];
+        partials.fill(0.0);
+        let shared = Parts::new(partials);
+        self.pool.run(blocks, &|block| {
+            // SAFETY: each block has its own sums.
+            let sums = unsafe { shared.range(block * width..(block + 1) * width) };
+            body(block * BLOCK..rows.min((block + 1) * BLOCK), sums);
+        });
+        for sums in partials.chunks_exact(width) {
+            for (total, sum) in total.iter_mut().zip(sums) {
+                *total += sum;
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Rotary embedding, QK norm and scale of one head at a time, forward and backward.
+
+use super::Cpu;
+use super::elem::{Elem, indices, input, parts};
+use super::math::{dot, sum_by};
+use super::rows::RMS_EPS;
+use crate::backend::{Buffer, RotaryArgs};
+
+/// Largest head size: a head is rotated in a buffer on the stack.
+pub(crate) const MAX_HEAD_DIM: usize = 512;
+
+/// Cosines and sines of one position.
+struct Angles<'a, T> {
+    cos: &'a [T],
+    sin: &'a [T],
+}
+
+impl<T: Elem> Angles<'_, T> {
+    /// `(y1, y2) = (x1·cos + x2·sin, x2·cos − x1·sin)`.
+    #[inline(always)]
+    fn rotate(&self, x: &[T], y: &mut [f32]) {
+        let half = self.cos.len();
+        let (x1, x2) = x.split_at(half);
+        let (y1, y2) = y.split_at_mut(half);
+        for j in 0..half {
+            let (c, s) = (self.cos[j].to_f32(), self.sin[j].to_f32());
+            y1[j] = x1[j].to_f32() * c + x2[j].to_f32() * s;
+            y2[j] = x2[j].to_f32() * c - x1[j].to_f32() * s;
+        }
+    }
+
+    /// By the opposite angle.
+    #[inline(always)]
+    fn rotate_back(&self, y: &[f32], x: &mut [T]) {
+        let half = self.cos.len();
+        let (y1, y2) = y.split_at(half);
+        let (x1, x2) = x.split_at_mut(half);
+        for j in 0..half {
+            let (c, s) = (self.cos[j].to_f32(), self.sin[j].to_f32());
+            x1[j] = T::from_f32(y1[j] * c - y2[j] * s);
+            x2[j] = T::from_f32(y1[j] * s + y2[j] * c);
+        }
+    }
+}
+
+impl Cpu {
+    pub(crate) fn rotary<T: Elem>(&self, args: &RotaryArgs, x: Buffer, y: Buffer) {
+        let (x, y) = (input::<T>(x), parts::<T>(y));
+        self.for_heads::<T>(args, |at, angles, rotated| {
+            // SAFETY: heads of one run are disjoint.
+            let y = unsafe { y.range(at.clone()) };
+            angles.rotate(&x[at], rotated);
+            let r = args.scale / (dot(rotated, rotated) / args.head_dim as f32 + RMS_EPS).sqrt();
+            for (y, &v) in y.iter_mut().zip(&*rotated) {
+                *y = T::from_f32(v * r);
+            }
+        });
+    }
+
+    pub(crate) fn rotary_backward<T: Elem>(&self, args: &RotaryArgs, x: Buffer, dy: Buffer, dx: Buffer) {
+        let (x, dy, dx) = (input::<T>(x), input::<T>(dy), parts::<T>(dx));
+        let n = args.head_dim as f32;
+        self.for_heads::<T>(args, |at, angles, rotated| {
+            // SAFETY: heads of one run are disjoint.
+            let dx = unsafe { dx.range(at.clone()) };
+            let dy = &dy[at.clone()];
+            angles.rotate(&x[at], rotated);
+            let r = 1.0 / (dot(rotated, rotated) / n + RMS_EPS).sqrt();
+            let m = sum_by(dy.len(), |i| dy[i].to_f32() * rotated[i]) * r * r / n;
+            for (v, dy) in rotated.iter_mut().zip(dy) {
+                *v = args.scale * r * (dy.to_f32() - *v * m);
+            }
+            angles.rotate_back(rotated, dx);
+        });
+    }
+
+    /// Calls `body(elements of the head, angles of its position, buffer for the rotated head)`.
+    #[inline(always)]
+    fn for_heads<T: Elem>(
+        &self,
+        args: &RotaryArgs,
+        body: impl Fn(std::ops::Range<usize>, Angles<T>, &mut [f32]) + Sync,
+    ) {
+        assert!(
+            args.head_dim <= MAX_HEAD_DIM,
+            "heads of at most {MAX_HEAD_DIM} channels"
+        );
+        let (cos, sin) = (input::<T>(args.cos), input::<T>(args.sin));
+        let starts = args.starts.map(indices);
+        let (half, dim) = (args.head_dim / 2, args.head_dim);
+        let row_len = args.heads * dim;
+        self.for_rows(args.batch * args.time, row_len, &|range| {
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    let mut buffer = [0.0f32; MAX_HEAD_DIM];
+                    for row in range {
+                        let (sequence, step) = (row / args.time, row % args.time);
+                        let position = step + starts.map_or(0, |s| s[sequence] as usize);
+                        for head in 0..args.heads {
+                            let angles = Angles {
+                                cos: &cos[position * half..(position + 1) * half],
+                                sin: &sin[position * half..(position + 1) * half],
+                            };
+                            let start = row * row_len + head * dim;
+                            body(start..start + dim, angles, &mut buffer[..dim]);
+                        }
+                    }
+                },
+            );
+        });
+    }
+}

@@ -1,0 +1,324 @@
+//! Kernels that walk rows or elements: embedding, norms, activations, linear combinations.
+
+use super::elem::{Elem, Element as _, Parts, indices, input, output, parts, with_elem};
+use super::math::{dot, exp, sigmoid, sum_by, tanh};
+use super::{Cpu, locked};
+use crate::backend::{Buffer, ScalarArg};
+use crate::ops::activation::Activation;
+
+/// Elements a task handles: enough to hide the cost of handing it out. A constant, because
+/// partial sums are made by task and must not depend on the number of threads.
+const GRAIN: usize = 16 * 1024;
+
+/// RMS norm's epsilon: 2⁻²³ for every element type.
+pub(crate) const RMS_EPS: f32 = f32::EPSILON;
+
+impl Cpu {
+    /// Calls `body(row range)` for tasks of about [`GRAIN`] elements, vectorised.
+    pub(crate) fn for_rows(&self, rows: usize, cols: usize, body: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
+        let grain = (GRAIN / cols.max(1)).max(1);
+        self.pool.run_ranges(rows, grain, body);
+    }
+
+    /// `y[i] = f(i, y[i])` for all elements, `y` as `f32`; the old value is read only if `keep`.
+    #[inline(always)]
+    fn map<T: Elem>(&self, y: Buffer, accumulate: bool, f: impl Fn(usize) -> f32 + Sync) {
+        let (len, y) = (y.len, parts::<T>(y));
+        self.pool.run_ranges(len, GRAIN, &|range| {
+            let start = range.start;
+            // SAFETY: ranges of one run are disjoint.
+            let y = unsafe { y.range(range) };
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    if accumulate {
+                        for (i, y) in y.iter_mut().enumerate() {
+                            *y = T::from_f32(y.to_f32() + f(start + i));
+                        }
+                    } else {
+                        for (i, y) in y.iter_mut().enumerate() {
+                            *y = T::from_f32(f(start + i));
+                        }
+                    }
+                },
+            );
+        });
+    }
+
+    /// `Σ f(range)` over blocks of a fixed size, added in their order.
+    pub(crate) fn reduce(&self, len: usize, block: usize, f: &(dyn Fn(std::ops::Range<usize>) -> f32 + Sync)) -> f64 {
+        let mut partials = locked(&self.partials);
+        let blocks = len.div_ceil(block);
+        let len = partials.len().max(blocks);
+        partials.resize(len, 0.0);
+        let sums = Parts::new(&mut partials[..blocks]);
+        self.pool.run(blocks, &|i| {
+            // SAFETY: each task writes its own partial sum.
+            let sum = unsafe { sums.range(i..i + 1) };
+            sum[0] = f(i * block..len.min((i + 1) * block));
+        });
+        partials[..blocks].iter().map(|&x| x as f64).sum()
+    }
+
+    pub(crate) fn embedding_rows<T: Elem>(&self, table: Buffer, ids: Buffer, y: Buffer, channels: usize) {
+        let (table, ids, y) = (input::<f32>(table), indices(ids), parts::<T>(y));
+        self.for_rows(ids.len(), channels, &|range| {
+            for row in range {
+                let id = ids[row] as usize;
+                // SAFETY: rows of one run are disjoint.
+                let y = unsafe { y.range(row * channels..(row + 1) * channels) };
+                let from = &table[id * channels..(id + 1) * channels];
+                for (y, &x) in y.iter_mut().zip(from) {
+                    *y = T::from_f32(x);
+                }
+            }
+        });
+    }
+
+    /// Each task owns the table rows whose id has its remainder, so a row's sum has one order.
+    pub(crate) fn embedding_rows_backward<T: Elem>(&self, dy: Buffer, ids: Buffer, dtable: Buffer, channels: usize) {
+        const OWNERS: usize = 16;
+        let (dy, ids, dtable) = (input::<T>(dy), indices(ids), parts::<f32>(dtable));
+        self.pool.run(OWNERS, &|owner| {
+            for (row, &id) in ids.iter().enumerate() {
+                let id = id as usize;
+                if id % OWNERS != owner {
+                    continue;
+                }
+                // SAFETY: the table row belongs to this task alone.
+                let sum = unsafe { dtable.range(id * channels..(id + 1) * channels) };
+                let dy = &dy[row * channels..(row + 1) * channels];
+                for (sum, dy) in sum.iter_mut().zip(dy) {
+                    *sum += dy.to_f32();
+                }
+            }
+        });
+    }
+
+    pub(crate) fn rms_norm_rows<T: Elem>(&self, x: Buffer, y: Buffer, cols: usize) {
+        let (x, y) = (input::<T>(x), parts::<T>(y));
+        self.for_rows(x.len() / cols, cols, &|range| {
+            self.isa.vectorize(|| {
+                for row in range {
+                    let x = &x[row * cols..(row + 1) * cols];
+                    // SAFETY: rows of one run are disjoint.
+                    let y = unsafe { y.range(row * cols..(row + 1) * cols) };
+                    let r = 1.0 / (dot(x, x) / cols as f32 + RMS_EPS).sqrt();
+                    for (y, x) in y.iter_mut().zip(x) {
+                        *y = T::from_f32(x.to_f32() * r);
+                    }
+                }
+            });
+        });
+    }
+
+    pub(crate) fn rms_norm_rows_backward<T: Elem>(&self, x: Buffer, dy: Buffer, dx: Buffer, cols: usize, add: bool) {
+        let (x, dy, dx) = (input::<T>(x), input::<T>(dy), parts::<T>(dx));
+        self.for_rows(x.len() / cols, cols, &|range| {
+            self.isa.vectorize(|| {
+                for row in range {
+                    let at = row * cols..(row + 1) * cols;
+                    let (x, dy) = (&x[at.clone()], &dy[at.clone()]);
+                    // SAFETY: rows of one run are disjoint.
+                    let dx = unsafe { dx.range(at) };
+                    let r = 1.0 / (dot(x, x) / cols as f32 + RMS_EPS).sqrt();
+                    let m = dot(x, dy) * r * r / cols as f32;
+                    for i in 0..cols {
+                        let old = if add { dx[i].to_f32() } else { 0.0 };
+                        dx[i] = T::from_f32(old + r * (dy[i].to_f32() - x[i].to_f32() * m));
+                    }
+                }
+            });
+        });
+    }
+
+    pub(crate) fn layer_norm_rows<T: Elem>(&self, x: Buffer, weight: Buffer, bias: Buffer, y: Buffer, eps: f32) {
+        let (x, y) = (input::<T>(x), parts::<T>(y));
+        let (weight, bias) = (input::<f32>(weight), input::<f32>(bias));
+        let cols = weight.len();
+        self.for_rows(x.len() / cols, cols, &|range| {
+            self.isa.vectorize(|| {
+                for row in range {
+                    let x = &x[row * cols..(row + 1) * cols];
+                    // SAFETY: rows of one run are disjoint.
+                    let y = unsafe { y.range(row * cols..(row + 1) * cols) };
+                    let (mean, r) = moments(x, eps);
+                    for i in 0..cols {
+                        y[i] = T::from_f32((x[i].to_f32() - mean) * r * weight[i] + bias[i]);
+                    }
+                }
+            });
+        });
+    }
+
+    pub(crate) fn layer_norm_rows_backward<T: Elem>(
+        &self,
+        x: Buffer,
+        weight: Buffer,
+        dy: Buffer,
+        (dx, add): (Buffer, bool),
+        (dweight, dbias): (Buffer, Buffer),
+        eps: f32,
+    ) {
+        let (x, dy, dx) = (input::<T>(x), input::<T>(dy), parts::<T>(dx));
+        let weight = input::<f32>(weight);
+        let cols = weight.len();
+        let rows = x.len() / cols;
+        self.for_rows(rows, cols, &|range| {
+            self.isa.vectorize(|| {
+                for row in range {
+                    let at = row * cols..(row + 1) * cols;
+                    let (x, dy) = (&x[at.clone()], &dy[at.clone()]);
+                    // SAFETY: rows of one run are disjoint.
+                    let dx = unsafe { dx.range(at) };
+                    let (mean, r) = moments(x, eps);
+                    let n = cols as f32;
+                    let g = |i: usize| dy[i].to_f32() * weight[i];
+                    let xhat = |i: usize| (x[i].to_f32() - mean) * r;
+                    let mean_g = sum_by(cols, g) / n;
+                    let mean_gx = sum_by(cols, |i| g(i) * xhat(i)) / n;
+                    for i in 0..cols {
+                        let old = if add { dx[i].to_f32() } else { 0.0 };
+                        dx[i] = T::from_f32(old + r * (g(i) - mean_g - xhat(i) * mean_gx));
+                    }
+                }
+            });
+        });
+        // Columns have one owner each and rows are added in their order.
+        let (dweight, dbias) = (parts::<f32>(dweight), parts::<f32>(dbias));
+        self.pool.run_ranges(cols, 64, &|columns| {
+            // SAFETY: column ranges of one run are disjoint.
+            let (dweight, dbias) = unsafe { (dweight.range(columns.clone()), dbias.range(columns.clone())) };
+            for row in 0..rows {
+                let (x, dy) = (&x[row * cols..(row + 1) * cols], &dy[row * cols..(row + 1) * cols]);
+                let (mean, r) = moments(x, eps);
+                for (at, i) in columns.clone().enumerate() {
+                    dweight[at] += dy[i].to_f32() * (x[i].to_f32() - mean) * r;
+                    dbias[at] += dy[i].to_f32();
+                }
+            }
+        });
+    }
+
+    pub(crate) fn activate(&self, kind: Activation, x: Buffer, y: Buffer) {
+        with_elem!(x.dtype, T => {
+            let x = input::<T>(x);
+            let at = |i: usize| x[i].to_f32();
+            match kind {
+                Activation::ReluSquared => self.map::<T>(y, false, |i| at(i).max(0.0) * at(i).max(0.0)),
+                Activation::Relu => self.map::<T>(y, false, |i| at(i).max(0.0)),
+                Activation::Silu => self.map::<T>(y, false, |i| at(i) * sigmoid(at(i))),
+                Activation::Gelu => self.map::<T>(y, false, |i| gelu(at(i))),
+                Activation::Sigmoid => self.map::<T>(y, false, |i| sigmoid(at(i))),
+                Activation::Tanh => self.map::<T>(y, false, |i| tanh(at(i))),
+            }
+        });
+    }
+
+    pub(crate) fn activate_backward(&self, kind: Activation, x: Buffer, dy: Buffer, dx: Buffer, add: bool) {
+        with_elem!(x.dtype, T => {
+            let (x, dy) = (input::<T>(x), input::<T>(dy));
+            let (at, dy) = (|i: usize| x[i].to_f32(), |i: usize| dy[i].to_f32());
+            match kind {
+                Activation::ReluSquared => self.map::<T>(dx, add, |i| 2.0 * at(i).max(0.0) * dy(i)),
+                Activation::Relu => self.map::<T>(dx, add, |i| if at(i) > 0.0 { dy(i) } else { 0.0 }),
+                Activation::Silu => self.map::<T>(dx, add, |i| {
+                    let s = sigmoid(at(i));
+                    dy(i) * s * (1.0 + at(i) * (1.0 - s))
+                }),
+                Activation::Gelu => self.map::<T>(dx, add, |i| dy(i) * gelu_slope(at(i))),
+                Activation::Sigmoid => self.map::<T>(dx, add, |i| {
+                    let s = sigmoid(at(i));
+                    dy(i) * s * (1.0 - s)
+                }),
+                Activation::Tanh => self.map::<T>(dx, add, |i| {
+                    let t = tanh(at(i));
+                    dy(i) * (1.0 - t * t)
+                }),
+            }
+        });
+    }
+
+    pub(crate) fn multiply_all<T: Elem>(&self, a: Buffer, b: Buffer, y: Buffer, add: bool) {
+        let (a, b) = (input::<T>(a), input::<T>(b));
+        self.map::<T>(y, add, |i| a[i].to_f32() * b[i].to_f32());
+    }
+
+    pub(crate) fn mix_all<T: Elem>(
+        &self,
+        (a, alpha): (Buffer, ScalarArg),
+        b: Option<(Buffer, ScalarArg)>,
+        y: Buffer,
+        add: bool,
+    ) {
+        let (a, alpha) = (input::<T>(a), scalar(alpha));
+        if let Some((b, beta)) = b {
+            let (b, beta) = (input::<T>(b), scalar(beta));
+            self.map::<T>(y, add, |i| alpha * a[i].to_f32() + beta * b[i].to_f32());
+        } else {
+            self.map::<T>(y, add, |i| alpha * a[i].to_f32());
+        }
+    }
+
+    pub(crate) fn scalar_gradient_of<T: Elem>(
+        &self,
+        x: Buffer,
+        dy: Buffer,
+        factor: f32,
+        dscalar: Buffer,
+        index: usize,
+    ) {
+        let (x, dy) = (input::<T>(x), input::<T>(dy));
+        let sum = self.reduce(x.len(), GRAIN, &|range| {
+            self.isa.vectorize(|| dot(&x[range.clone()], &dy[range.clone()]))
+        });
+        output::<f32>(dscalar)[index] += factor * sum as f32;
+    }
+
+    pub(crate) fn convert<A: Elem, B: Elem>(&self, from: Buffer, to: Buffer) {
+        let from = input::<A>(from);
+        self.map::<B>(to, false, |i| from[i].to_f32());
+    }
+
+    pub(crate) fn add_all<T: Elem>(&self, from: Buffer, to: Buffer) {
+        let from = input::<T>(from);
+        self.map::<T>(to, true, |i| from[i].to_f32());
+    }
+}
+
+/// The value of a coefficient.
+pub(crate) fn scalar(argument: ScalarArg) -> f32 {
+    let value = argument
+        .parameter
+        .map_or(1.0, |(buffer, index)| input::<f32>(buffer)[index]);
+    argument.factor * value
+}
+
+/// Mean and `1/√(variance + eps)` of a row.
+#[inline(always)]
+fn moments<T: Elem>(x: &[T], eps: f32) -> (f32, f32) {
+    let n = x.len() as f32;
+    let mean = sum_by(x.len(), |i| x[i].to_f32()) / n;
+    let variance = sum_by(x.len(), |i| (x[i].to_f32() - mean) * (x[i].to_f32() - mean)) / n;
+    (mean, 1.0 / (variance + eps).sqrt())
+}
+
+const GELU_SLOPE: f32 = 0.797_884_6; // √(2/π)
+const GELU_CUBE: f32 = 0.044_715;
+
+#[inline(always)]
+fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + tanh(GELU_SLOPE * (x + GELU_CUBE * x * x * x)))
+}
+
+#[inline(always)]
+fn gelu_slope(x: f32) -> f32 {
+    let t = tanh(GELU_SLOPE * (x + GELU_CUBE * x * x * x));
+    0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * GELU_SLOPE * (1.0 + 3.0 * GELU_CUBE * x * x)
+}
+
+/// `Σ eˣ⁻ᵐᵃˣ` of a row of logits.
+#[inline(always)]
+pub(crate) fn sum_exp(x: &[f32], max: f32) -> f32 {
+    sum_by(x.len(), |i| exp(x[i] - max))
+}
