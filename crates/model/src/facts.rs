@@ -1,0 +1,131 @@
+//! What follows from the declarations: parameter counts, FLOPs, and what a step costs.
+
+use ferrochat_tensor::{Cost, Device, Graph};
+
+use crate::config::{ConfigError, GptConfig};
+use crate::gpt::Gpt;
+use crate::optim::{Group, Optimizer, Rates};
+use crate::schedule::Pace;
+
+/// Number of parameters by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParameterCounts {
+    /// Token embedding, padding included.
+    pub wte: usize,
+    /// Value embeddings.
+    pub value_embeds: usize,
+    /// Head, padding included.
+    pub lm_head: usize,
+    /// Matrices of the blocks.
+    pub matrices: usize,
+    /// Residual scalars, smear, backout.
+    pub scalars: usize,
+    /// All of them.
+    pub total: usize,
+}
+
+impl ParameterCounts {
+    /// What a 2026-07 training horizon is counted in: matrices and head.
+    pub fn scaling(&self) -> usize {
+        self.matrices + self.lm_head
+    }
+}
+
+/// Numbers of a model that need no weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Facts {
+    /// Parameters by kind.
+    pub parameters: ParameterCounts,
+    /// Parameters that every token is multiplied by.
+    pub matmul_parameters: usize,
+    /// Floating-point operations to train on one token: 6 per matmul parameter, and attention
+    /// (`12 · heads · head size · min(window, context)` per layer).
+    pub flops_per_token: f64,
+    /// Elements of keys and values per token, all layers.
+    pub kv_cache_elements_per_token: usize,
+}
+
+/// What one training step takes on a device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepCost {
+    /// Of one micro-batch, forward and backward.
+    pub micro_batch: Cost,
+    /// Of the optimizer.
+    pub optimizer: Cost,
+    /// Most bytes of device memory in use at a time: weights, gradients, state, activations.
+    pub peak_bytes: usize,
+}
+
+impl Facts {
+    /// The facts of a model that need not exist.
+    pub fn of(config: &GptConfig) -> Result<Facts, ConfigError> {
+        // Counts are the same on any device, and a dry one takes no memory.
+        Ok(Facts::of_model(&Gpt::new(&Device::oracle().dry_run(), config)?))
+    }
+
+    /// The facts of a model.
+    pub fn of_model(gpt: &Gpt) -> Facts {
+        let config = gpt.config();
+        let mut parameters = ParameterCounts::default();
+        let mut matmul_parameters = 0;
+        for declaration in gpt.declarations() {
+            let numel = declaration.param.numel();
+            *parameters.of_group(declaration.group) += numel;
+            parameters.total += numel;
+            if declaration.matmul {
+                matmul_parameters += numel;
+            }
+        }
+        let seen: usize = config
+            .windows()
+            .iter()
+            .map(|&window| window.min(config.sequence_len))
+            .sum();
+        Facts {
+            parameters,
+            matmul_parameters,
+            flops_per_token: 6.0 * matmul_parameters as f64 + 12.0 * (config.n_embd * seen) as f64,
+            kv_cache_elements_per_token: 2 * config.n_layer * config.kv_dim(),
+        }
+    }
+}
+
+impl ParameterCounts {
+    fn of_group(&mut self, group: Group) -> &mut usize {
+        match group {
+            Group::Embedding => &mut self.wte,
+            Group::ValueEmbedding => &mut self.value_embeds,
+            Group::Head => &mut self.lm_head,
+            Group::Matrix => &mut self.matrices,
+            Group::Residual | Group::Embedded | Group::Smear => &mut self.scalars,
+        }
+    }
+}
+
+impl StepCost {
+    /// Counts a training step with micro-batches of `batch` full-length sequences, without doing it.
+    pub fn dry_run(device: &Device, config: &GptConfig, batch: usize) -> Result<StepCost, ConfigError> {
+        let device = device.dry_run();
+        let gpt = Gpt::new(&device, config)?;
+        let mut optimizer = Optimizer::new(&gpt, &Rates::default());
+        let graph = Graph::training(&device);
+        let shape = [batch, config.sequence_len];
+        let ids = device.empty(shape, ferrochat_tensor::DType::I32);
+        let targets = ids.clone();
+        let weights = device.master(shape);
+        device.take_cost();
+        gpt.loss(&graph, &ids, &targets, &weights);
+        graph.backward();
+        let micro_batch = device.take_cost();
+        optimizer.step(&Pace {
+            lr_multiplier: 1.0,
+            momentum: 0.95,
+            weight_decay: 0.0,
+        });
+        Ok(StepCost {
+            micro_batch,
+            optimizer: device.take_cost(),
+            peak_bytes: device.memory_use().peak,
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! The optimizer: one recipe per group of parameters, one state per parameter.
+//!
+//! It reads gradients, writes master copies and keeps its state on the device; a step allocates nothing on the
+//! heap. It must never know schedules or batches: the caller says what holds at this step.
+
+mod adamw;
+mod groups;
+mod muon;
+
+use ferrochat_tensor::{Device, Param, Shape, Tensor};
+
+pub use adamw::AdamW;
+pub use groups::{Group, Rates, Recipe};
+pub use muon::Muon;
+
+use crate::gpt::Gpt;
+use crate::schedule::Pace;
+
+/// AdamW and Muon over all parameters of a model.
+pub struct Optimizer {
+    slots: Vec<Slot>,
+    steps: u64,
+}
+
+struct Slot {
+    param: Param,
+    recipe: Recipe,
+    state: State,
+}
+
+enum State {
+    AdamW(AdamW),
+    Muon(Muon),
+}
+
+impl Optimizer {
+    /// A fresh optimizer. `rates` are scaled by the batch already; the scaling by width is done here.
+    pub fn new(gpt: &Gpt, rates: &Rates) -> Optimizer {
+        let slot = |param: &Param, recipe| Slot {
+            param: param.clone(),
+            recipe,
+            state: match recipe {
+                Recipe::AdamW { .. } => State::AdamW(AdamW::new(gpt.device(), param)),
+                Recipe::Muon { .. } => State::Muon(Muon::new(gpt.device(), param)),
+            },
+        };
+        let width = gpt.config().n_embd;
+        let declarations = gpt.declarations().iter();
+        Optimizer {
+            slots: declarations
+                .map(|d| slot(&d.param, d.group.recipe(rates, width)))
+                .collect(),
+            steps: 0,
+        }
+    }
+
+    /// Updates every parameter that has a gradient, and clears the gradients. A parameter without one is
+    /// left alone: neither its decay nor its momentum goes on.
+    pub fn step(&mut self, pace: &Pace) {
+        for Slot { param, recipe, state } in &mut self.slots {
+            let Some(grad) = param.grad() else {
+                continue;
+            };
+            match (state, *recipe) {
+                (
+                    State::AdamW(state),
+                    Recipe::AdamW {
+                        lr,
+                        betas,
+                        weight_decay,
+                    },
+                ) => {
+                    state.step(param, &grad, lr * pace.lr_multiplier, betas, weight_decay);
+                }
+                (State::Muon(state), Recipe::Muon { lr }) => {
+                    let lr = lr * pace.lr_multiplier;
+                    state.step(param, &grad, lr, pace.momentum, pace.weight_decay);
+                }
+                _ => unreachable!("a slot's state is made from its recipe"),
+            }
+            param.clear_grad();
+            param.touch();
+        }
+        self.steps += 1;
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Changes the rates and keeps the state: a later stage goes on where pretraining ended.
+    pub fn set_rates(&mut self, gpt: &Gpt, rates: &Rates) {
+        let width = gpt.config().n_embd;
+        for (slot, declaration) in self.slots.iter_mut().zip(gpt.declarations()) {
+            slot.recipe = declaration.group.recipe(rates, width);
+        }
+    }
+
+    /// Everything a checkpoint must hold, by name.
+    pub(crate) fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.slots.iter().flat_map(|slot| {
+            let named = |what: &str| format!("{}.{what}", slot.param.name());
+            match &slot.state {
+                State::AdamW(state) => [(named("first"), &state.first), (named("second"), &state.second)],
+                State::Muon(state) => [(named("momentum"), &state.momentum), (named("second"), &state.second)],
+            }
+        })
+    }
+
+    /// AdamW's step counts by parameter, in the order of the declarations, then that of the optimizer.
+    pub(crate) fn counters(&self) -> Vec<u64> {
+        let own = self.slots.iter().map(|slot| match &slot.state {
+            State::AdamW(state) => u64::from(state.steps),
+            State::Muon(_) => 0,
+        });
+        own.chain([self.steps]).collect()
+    }
+
+    /// Sets what [`Optimizer::counters`] gave; false if there are not as many.
+    pub(crate) fn set_counters(&mut self, counters: &[u64]) -> bool {
+        let Some((&steps, own)) = counters.split_last() else {
+            return false;
+        };
+        if own.len() != self.slots.len() {
+            return false;
+        }
+        self.steps = steps;
+        for (slot, &count) in self.slots.iter_mut().zip(own) {
+            if let State::AdamW(state) = &mut slot.state {
+                state.steps = count.min(u64::from(u32::MAX)) as u32;
+            }
+        }
+        true
+    }
+}
+
+fn zeros(device: &Device, shape: Shape) -> Tensor {
+    let tensor = device.master(shape);
+    tensor.fill(0.0);
+    tensor
+}
