@@ -173,8 +173,9 @@ impl Cpu {
     ) {
         let mut partials = locked(&self.partials);
         let blocks = rows.div_ceil(BLOCK);
-        let len = partials.len().max(blocks * width);
-        partials.resize(len, 0.0);
+        if partials.len() < blocks * width {
+            partials.resize(blocks * width, 0.0);
+        }
         let partials = &mut partials[..blocks * width];
         partials.fill(0.0);
         let shared = Parts::new(partials);

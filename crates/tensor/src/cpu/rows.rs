@@ -49,8 +49,9 @@ impl Cpu {
     pub(crate) fn reduce(&self, len: usize, block: usize, f: &(dyn Fn(std::ops::Range<usize>) -> f32 + Sync)) -> f64 {
         let mut partials = locked(&self.partials);
         let blocks = len.div_ceil(block);
-        let len = partials.len().max(blocks);
-        partials.resize(len, 0.0);
+        if partials.len() < blocks {
+            partials.resize(blocks, 0.0);
+        }
         let sums = Parts::new(&mut partials[..blocks]);
         self.pool.run(blocks, &|i| {
             // SAFETY: each task writes its own partial sum.
