@@ -110,7 +110,20 @@ pub fn unit_roundoff(dtype: DType) -> f64 {
     match dtype {
         DType::F64 => 2f64.powi(-53),
         DType::F32 => 2f64.powi(-24),
-        DType::Bf16 => 2f64.powi(-9),
+        DType::Bf16 => 2f64.powi(-8),
         _ => unreachable!("integers are exact"),
+    }
+}
+
+/// ‖ours − reference‖/‖reference‖ allowed of a result with sums of `longest_sum` terms in `f32`, that
+/// is rounded `roundings` times to `dtype` on its way.
+///
+/// A sum of n terms of random sign in `f32` loses about √n/3 roundings of 2⁻²⁴, functions like exp and
+/// quotients a few; a rounding to bf16 loses at most 2⁻⁸, independent ones add up as squares.
+pub fn tolerance(dtype: DType, longest_sum: usize, roundings: usize) -> f64 {
+    let sums = (12.0 + 0.5 * (longest_sum as f64).sqrt()) * unit_roundoff(DType::F32);
+    match dtype {
+        DType::Bf16 => sums + (roundings as f64).sqrt() * unit_roundoff(DType::Bf16),
+        _ => sums * ((1 + roundings) as f64).sqrt(),
     }
 }

@@ -126,6 +126,18 @@ impl Network {
             .loss
     }
 
+    /// The loss, and the gradient of every parameter by name.
+    pub fn gradients(&self) -> (f64, Vec<(String, Vec<f64>)>) {
+        let loss = self.forward(&self.graph).download_f64()[0];
+        self.graph.backward();
+        let gradient = |param: &Param| param.grad().expect("every parameter has a gradient").download_f64();
+        let params = self.trained.iter().map(|trained| &trained.param);
+        (
+            loss,
+            params.map(|param| (param.name().to_owned(), gradient(param))).collect(),
+        )
+    }
+
     /// Forward, backward, optimizer. Leaves the loss on the device.
     pub fn train(&mut self) -> Tensor {
         let loss = self.forward(&self.graph);

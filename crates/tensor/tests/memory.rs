@@ -1,0 +1,129 @@
+//! Memory: what is dropped comes back, and a dry run counts what the real run uses.
+
+mod common;
+
+use common::step::Network;
+use common::{Random, cpu, cpu_levels};
+use ferrochat_tensor::{Cost, DType, Device, Graph, MemoryUse, Param};
+
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::oracle()];
+    devices.extend(
+        cpu_levels()
+            .into_iter()
+            .filter_map(|(kernel, dtype)| cpu(kernel, dtype, 2)),
+    );
+    devices
+}
+
+/// A dropped tensor's memory goes to the next one of its size; what is shared stays.
+#[test]
+fn dropped_tensors_return_memory() {
+    for device in devices() {
+        let start = device.memory_use();
+        assert_eq!(start.live, 0);
+        let first = device.activation([64, 64]);
+        let one = device.memory_use().live;
+        assert_eq!(one, 64 * 64 * device.compute_dtype().bytes());
+        let (clone, shape) = (first.clone(), first.reshape([4096]));
+        assert_eq!(device.memory_use().live, one, "clones share");
+        drop(first);
+        drop(clone);
+        assert_eq!(device.memory_use().live, one, "still in use under another shape");
+        drop(shape);
+        assert_eq!(device.memory_use().live, 0);
+        let second = device.activation([64, 64]);
+        let now = device.memory_use();
+        assert_eq!((now.live, now.peak, now.reserved), (one, one, one), "reused");
+        drop(second);
+        device.trim();
+        assert_eq!(device.memory_use().reserved, 0);
+        assert_eq!(device.memory_use().peak, one, "the peak is remembered");
+    }
+}
+
+/// Without a tape, intermediate results go back as soon as the model drops them; with one, after
+/// the backward pass.
+#[test]
+fn tapes_hold_and_release() {
+    for device in devices() {
+        let mut random = Random::new(31);
+        let weight = Param::new(&device, "weight", [64, 64]);
+        weight.upload(&random.values(64 * 64, 0.1));
+        let x = device.tensor(&random.values(64 * 64, 1.0), [64, 64]);
+        let deep = |graph: &Graph| {
+            let mut h = x.clone();
+            for _ in 0..20 {
+                h = graph.relu_squared(&graph.linear(&h, &weight));
+            }
+            h
+        };
+        // Once before, so that compute copies exist.
+        drop(deep(&Graph::inference(&device)));
+        let idle = device.memory_use().live;
+        let activation = 64 * 64 * device.compute_dtype().bytes();
+
+        let inference = deep(&Graph::inference(&device));
+        assert_eq!(device.memory_use().live, idle + activation, "{}", device.name());
+        assert!(device.memory_use().peak <= idle + 4 * activation, "{}", device.name());
+        drop(inference);
+
+        let graph = Graph::training(&device);
+        let y = deep(&graph);
+        let held = device.memory_use().live - idle;
+        assert!(held >= 39 * activation, "{}: {held}", device.name());
+        graph.forget();
+        drop(y);
+        assert_eq!(device.memory_use().live, idle, "forgotten");
+
+        let y = deep(&graph);
+        drop(graph.gradients(&y, &x, &[]));
+        drop(y);
+        let gradient = 64 * 64 * device.master_dtype().bytes();
+        let left = device.memory_use().live - idle;
+        assert!(left >= gradient, "the gradient stays");
+        drop(weight);
+        drop(x);
+        assert_eq!(device.memory_use().live, 0, "{}", device.name());
+    }
+}
+
+fn measured_steps(device: &Device, batch: usize, time: usize) -> (Vec<(Cost, MemoryUse)>, MemoryUse) {
+    let mut network = Network::new(device, batch, time);
+    let steps = (0..3).map(|_| {
+        device.take_cost();
+        drop(network.train());
+        (device.take_cost(), device.memory_use())
+    });
+    let steps = steps.collect();
+    drop(network.forward(&Graph::inference(device)));
+    (steps, device.memory_use())
+}
+
+/// A dry run counts the operations and the memory of the real run, and computes nothing.
+#[test]
+fn dry_runs_cost_what_real_runs_cost() {
+    for device in devices() {
+        let real = measured_steps(&device, 2, 24);
+        let dry = device.dry_run();
+        assert!(dry.is_dry() && !device.is_dry());
+        assert_eq!(measured_steps(&dry, 2, 24), real, "{}", device.name());
+        let (first, second) = (real.0[0], real.0[1]);
+        assert!(first.0.flops > 1e6 && first.0.bytes > 1e5 && first.1.peak > 1 << 16);
+        assert_eq!(second.0, real.0[2].0, "every step costs the same");
+        assert_eq!(second.1, real.0[2].1, "memory no longer grows");
+        // Twice the batch is about twice the work of everything but the optimizer.
+        let more = measured_steps(&device.dry_run(), 4, 24);
+        assert!(more.0[0].0.flops > first.0.flops && more.0[0].1.peak > first.1.peak);
+    }
+}
+
+/// A plan may dry-run what would never fit.
+#[test]
+fn dry_runs_use_no_memory() {
+    let device = cpu("portable", DType::F32, 1).expect("always there").dry_run();
+    let huge = device.activation([1 << 20, 1 << 20]);
+    assert_eq!(device.memory_use().peak, 1 << 42);
+    drop(Graph::inference(&device).rms_norm(&huge));
+    assert_eq!(device.memory_use().peak, 1 << 43);
+}
