@@ -31,7 +31,7 @@ use half::bf16;
 use self::blocking::{MAX_COLS, MAX_ROWS, k_block, tile_shape};
 use self::kernel::{A_STRIDE, Format, Kernel};
 use self::pack::{Encoding, pack_panels, pack_rows};
-pub(crate) use self::scratch::{Aligned, Scratch, TileScratch};
+pub(crate) use self::scratch::{Scratch, TileScratch};
 pub(crate) use self::view::{Element, MatrixMut, MatrixRef, View, ViewMut};
 use super::isa::Isa;
 use super::pool::Pool;

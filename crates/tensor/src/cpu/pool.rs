@@ -166,9 +166,9 @@ impl Pool {
         let shared = &*self.shared;
         let open = !self.workers.is_empty() && tasks > 1;
         shared.next.store(0, Ordering::Relaxed);
-        // SAFETY: only the lifetime changes. The pointer is used by this thread and by
+        // SAFETY: only the lifetime changes. The reference, at once made a pointer, is used by this thread and by
         // workers inside the job, and `close` below returns only when none is inside.
-        let task: *const Task<'static> = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
+        let task = unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
         let job = Job { task, tasks };
         if open {
             // SAFETY: `close` ended the last job, so no worker is inside, and none can

@@ -58,8 +58,6 @@ pub(super) struct Kernel {
     pub(super) mr: usize,
     /// Width, the same for all heights.
     pub(super) nr: usize,
-    /// The units of A and B.
-    pub(super) format: Format,
     /// `by_rows[h - 1]` has height h and reads A as `[row][A_STRIDE]`.
     pub(super) by_rows: &'static [Micro],
     /// `by_k[h - 1]` has height h and reads A as `[unit][mr]`.

@@ -214,10 +214,6 @@ fn side_by_side<S: Element, E: Encode, const WIDTH: usize>(lines: &View<'_, S>, 
     let (dst, _) = dst.as_chunks_mut::<WIDTH>();
     let zeros = [S::from_f32(0.0); WIDTH];
     for strip in (0..units).step_by(STRIP) {
-        let next = (strip + STRIP) * E::K_PER_UNIT;
-        for k in next..lines.cols.min(next + STRIP * E::K_PER_UNIT) {
-            prefetch(&lines.data[k * lines.col_stride..][..lines.rows]);
-        }
         for (panel, first) in (0..lines.rows).step_by(WIDTH).enumerate() {
             let count = WIDTH.min(lines.rows - first);
             let at = |k: usize| &lines.data[first + k * lines.col_stride..][..count];
@@ -245,20 +241,6 @@ fn side_by_side<S: Element, E: Encode, const WIDTH: usize>(lines: &View<'_, S>, 
             }
         }
     }
-}
-
-/// Asks for memory that will be read soon. The runs here are too short, and too far apart,
-/// for the processor to foresee them.
-#[inline(always)]
-fn prefetch<S>(run: &[S]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in run.chunks(64 / size_of::<S>()) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch has no effect but on the cache.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = run;
 }
 
 /// A panel of lines that are each contiguous: squares of 16 × 16 units are transposed.

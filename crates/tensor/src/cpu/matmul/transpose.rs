@@ -33,16 +33,16 @@ pub(super) fn transpose<const WIDTH: usize>(
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512(square: &[[u32; 16]; 16], dst: *mut u32, stride: usize) {
     use std::arch::x86_64::{
-        __m512i, _mm512_loadu_si512, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_si512,
-        _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+        _mm512_loadu_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_epi32, _mm512_unpackhi_epi32,
+        _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
     };
     let mut pairs = [_mm512_setzero_si512(); 16];
     for i in 0..8 {
         // SAFETY: whole rows of the square.
         let (x, y) = unsafe {
             (
-                _mm512_loadu_si512(square[2 * i].as_ptr().cast::<__m512i>()),
-                _mm512_loadu_si512(square[2 * i + 1].as_ptr().cast::<__m512i>()),
+                _mm512_loadu_epi32(square[2 * i].as_ptr().cast::<i32>()),
+                _mm512_loadu_epi32(square[2 * i + 1].as_ptr().cast::<i32>()),
             )
         };
         pairs[2 * i] = _mm512_unpacklo_epi32(x, y);
@@ -72,7 +72,7 @@ unsafe fn avx512(square: &[[u32; 16]; 16], dst: *mut u32, stride: usize) {
             // SAFETY: row `4 quarter + j` of the 16 that the caller promised.
             unsafe {
                 let dst = dst.add((4 * quarter + j) * stride);
-                _mm512_storeu_si512(dst.cast::<__m512i>(), column);
+                _mm512_storeu_epi32(dst.cast::<i32>(), column);
             }
         }
     }

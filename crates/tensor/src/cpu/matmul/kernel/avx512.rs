@@ -1,12 +1,12 @@
 //! Microkernels for AVX-512: 12 × 32, 24 of 32 registers as accumulators.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_epi32, _mm512_loadu_ps,
     _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 use std::mem::transmute;
 
-use super::{A_STRIDE, Format, Kernel, heights};
+use super::{A_STRIDE, Kernel, heights};
 
 const MR: usize = 12;
 const NR: usize = 32;
@@ -14,7 +14,6 @@ const NR: usize = 32;
 pub(super) const F32: Kernel = Kernel {
     mr: MR,
     nr: NR,
-    format: Format::F32,
     by_rows: heights!(micro_f32, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_f32, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
 };
@@ -22,7 +21,6 @@ pub(super) const F32: Kernel = Kernel {
 pub(super) const BF16: Kernel = Kernel {
     mr: MR,
     nr: NR,
-    format: Format::Bf16Pairs,
     by_rows: heights!(micro_bf16, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_bf16, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
 };
@@ -71,9 +69,9 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     // the transmutes rename vectors of 512 bits.
     unsafe {
         for unit in 0..units {
-            let b = b.add(unit * NR).cast::<__m512i>();
-            let b0 = transmute::<__m512i, __m512bh>(_mm512_loadu_si512(b));
-            let b1 = transmute::<__m512i, __m512bh>(_mm512_loadu_si512(b.add(1)));
+            let b = b.add(unit * NR).cast::<i32>();
+            let b0 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b));
+            let b1 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b.add(16)));
             for (row, sum) in sum.iter_mut().enumerate() {
                 let x = _mm512_set1_epi32((*a.add(row * ROW + unit * STEP)).cast_signed());
                 let x = transmute::<__m512i, __m512bh>(x);
