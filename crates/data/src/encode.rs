@@ -14,6 +14,9 @@ pub trait Encode: Send + Sync {
     /// Appends the ids of `text` to `ids`, as ordinary text: a special token
     /// spelled out in it stays text.
     fn encode_ordinary_into(&self, text: &str, ids: &mut Vec<u32>);
+
+    /// Identifies the vocabulary; a resumed run must have the same.
+    fn fingerprint(&self) -> String;
 }
 
 impl Encode for Tokenizer {
@@ -27,5 +30,9 @@ impl Encode for Tokenizer {
 
     fn encode_ordinary_into(&self, text: &str, ids: &mut Vec<u32>) {
         Tokenizer::encode_ordinary_into(self, text, ids);
+    }
+
+    fn fingerprint(&self) -> String {
+        Tokenizer::fingerprint(self)
     }
 }

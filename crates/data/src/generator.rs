@@ -178,7 +178,7 @@ impl World {
         };
         let mut extras = [
             format!(" The door of the house is {}.", person.colour),
-            format!(" For supper there is {}.", person.food),
+            format!(" For supper {name} has {}.", person.food),
             format!(" {name} has a {} called {}.", person.animal.0, person.pet),
         ];
         let first = self.rng.below(3) as usize;

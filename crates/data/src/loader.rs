@@ -128,6 +128,7 @@ impl Loader {
         let tokenizer: Arc<dyn Encode> = tokenizer;
         let identity = Identity {
             corpus: corpus.describe().fingerprint.clone(),
+            tokenizer: tokenizer.fingerprint(),
             split: Some(config.split),
             packing: Some(config.packing),
             sequence_len: config.sequence_len as u64,

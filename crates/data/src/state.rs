@@ -32,6 +32,7 @@ pub struct Counters {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) corpus: String,
+    pub(crate) tokenizer: String,
     pub(crate) split: Option<Split>,
     pub(crate) packing: Option<Packing>,
     pub(crate) sequence_len: u64,
@@ -155,6 +156,9 @@ impl LoaderState {
         if then.corpus != now.corpus {
             return differs("data set (names, sizes or reading options of its files changed)");
         }
+        if then.tokenizer != now.tokenizer {
+            return differs("tokenizer");
+        }
         if then.split != now.split {
             return differs("part of the data");
         }
@@ -166,7 +170,7 @@ impl LoaderState {
         }
         let known = |id: &u32| (*id as usize) < vocab_size;
         if !self.buffer.iter().all(|ids| ids.iter().all(known)) {
-            return differs("tokenizer (it holds ids outside the vocabulary)");
+            return differs("vocabulary");
         }
         Ok(())
     }
@@ -180,6 +184,7 @@ mod tests {
         LoaderState {
             identity: Identity {
                 corpus: "c0ffee".into(),
+                tokenizer: "7ea".into(),
                 split: Some(Split::Train),
                 packing: Some(Packing::RandomWindows { seed: 3 }),
                 sequence_len: 64,
@@ -235,7 +240,7 @@ mod tests {
     fn a_lying_header_with_a_right_checksum_is_an_error() {
         let header = |offset: u64, lengths: &str| {
             format!(
-                r#"{{"identity":{{"corpus":"","split":null,"packing":null,"sequence_len":1}},
+                r#"{{"identity":{{"corpus":"","tokenizer":"","split":null,"packing":null,"sequence_len":1}},
                 "position":{{"epoch":0,"file":0,"group":0,"row":0}},
                 "counters":{{"documents_read":0,"tokens_read":0,"tokens_dropped":0,"rows":0}},
                 "offset":{offset},"lengths":{lengths}}}"#

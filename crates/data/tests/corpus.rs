@@ -248,7 +248,7 @@ fn damage_is_named_with_its_file_and_place() {
     let folder = tempfile::tempdir().unwrap();
     let first_error = |name: &str| {
         let documents = open(&folder.path().join(name)).one_pass(Split::Train).unwrap();
-        let error = documents.filter_map(Result::err).next().expect(name);
+        let error = documents.into_iter().find_map(Result::err).expect(name);
         error.to_string()
     };
     let mut lines = vec!["{\"text\": \"fine\"}"; 40];

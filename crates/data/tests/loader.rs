@@ -114,6 +114,10 @@ impl Encode for Slow {
         std::thread::sleep(Duration::from_millis(100));
         ids.extend(text.bytes().map(u32::from));
     }
+
+    fn fingerprint(&self) -> String {
+        "bytes".to_owned()
+    }
 }
 
 #[test]

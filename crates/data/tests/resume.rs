@@ -153,6 +153,22 @@ fn a_state_of_something_else_is_refused_in_one_sentence() {
         assert!(error.to_string().contains(word), "{error}");
     };
     refuse(&all[2], &config, "data set");
+    struct Other;
+    impl ferrochat_data::Encode for Other {
+        fn bos(&self) -> u32 {
+            0
+        }
+        fn vocab_size(&self) -> usize {
+            256
+        }
+        fn encode_ordinary_into(&self, _: &str, _: &mut Vec<u32>) {}
+        fn fingerprint(&self) -> String {
+            "other".into()
+        }
+    }
+    let tokenizer = std::sync::Arc::new(Other);
+    let started = ferrochat_data::Loader::start(&all[0], tokenizer, config.clone(), Some(state.clone()));
+    assert!(started.err().unwrap().to_string().contains("another tokenizer"));
     let mut other = config.clone();
     other.split = Split::Validation;
     refuse(&all[0], &other, "part of the data");

@@ -29,6 +29,10 @@ impl Encode for Characters {
     fn encode_ordinary_into(&self, text: &str, ids: &mut Vec<u32>) {
         ids.extend(text.chars().map(u32::from));
     }
+
+    fn fingerprint(&self) -> String {
+        "characters".to_owned()
+    }
 }
 
 pub fn open(path: &Path) -> Corpus {
