@@ -100,6 +100,26 @@ fn change(x: &Tensor, position: usize) -> Tensor {
     changed
 }
 
+/// Query head `h` reads kv head `h / (heads / kv_heads)`: neighbours share.
+#[test]
+fn attention_groups_neighbouring_heads() {
+    let (time, head_dim) = (13, 12);
+    for (device, _) in devices() {
+        let Heads { q, k, v } = heads(&device, 1, time, head_dim, 9);
+        let graph = Graph::inference(&device);
+        let before = graph.attention(&q, &k, &v, usize::MAX).download();
+        let mut values = v.download();
+        for second_head in values.chunks_exact_mut(head_dim).skip(1).step_by(2) {
+            second_head.fill(7.0);
+        }
+        let changed = device.tensor(&values, v.shape());
+        let after = graph.attention(&q, &k, &changed, usize::MAX).download();
+        for (i, (a, b)) in before.chunks(head_dim).zip(after.chunks(head_dim)).enumerate() {
+            assert_eq!(a != b, i % 4 >= 2, "{}: query head {}", device.name(), i % 4);
+        }
+    }
+}
+
 /// Prefill and decoding through a cache give the rows of attention over the whole sequence.
 #[test]
 fn attention_cached_equals_attention() {
