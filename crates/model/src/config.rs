@@ -93,10 +93,11 @@ impl GptConfig {
     }
 
     /// Attention window of each layer: position `i` sees the positions `j` with `0 ≤ i − j ≤ window`.
-    /// The last layer always sees the whole context.
+    /// The last layer always sees the whole context. No window is longer than the context, so that decoding
+    /// beyond it sees no distance that training did not.
     pub fn windows(&self) -> Vec<usize> {
         let long = self.sequence_len;
-        let short = long.div_ceil(4).next_multiple_of(128);
+        let short = long.div_ceil(4).next_multiple_of(128).min(long);
         let tiled = self.window_pattern.chars().cycle().take(self.n_layer);
         let mut windows: Vec<usize> = tiled.map(|letter| if letter == 'S' { short } else { long }).collect();
         if let Some(last) = windows.last_mut() {

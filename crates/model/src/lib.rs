@@ -3,6 +3,7 @@
 //! * [`GptConfig`] says what a model looks like; [`GptConfig::from_depth`] makes one from the depth alone.
 //! * [`Gpt`] declares every parameter once and computes the loss. `gpt.rs` is the file to read first.
 //! * [`Optimizer`] updates parameters (AdamW and Muon), [`Schedule`] and [`Horizon`] say how fast and how long.
+//! * [`checkpoint`] saves and resumes a run, [`Generator`] and [`Decoder`] continue prompts with a [`KvCache`].
 //!
 //! This room must never know data sets, conversations or HTTP, and `gpt.rs` no concrete device.
 //!
@@ -34,24 +35,30 @@
 
 mod arch;
 mod cache;
+pub mod checkpoint;
 mod config;
 mod declare;
 mod facts;
+mod generate;
 mod gpt;
 mod horizon;
 mod init;
 pub mod optim;
 mod rng;
+mod sample;
 mod schedule;
 
 pub use arch::{Arch, Dials, UnknownArch};
 pub use cache::KvCache;
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{ConfigError, GptConfig, InitScheme};
 pub use declare::Declaration;
 pub use facts::{Facts, ParameterCounts, StepCost};
+pub use generate::{Decoder, GenerateError, GenerateOptions, Generator, generate};
 pub use gpt::Gpt;
 pub use horizon::{Horizon, HorizonRequest, REFERENCE_BATCH};
 pub use init::Init;
 pub use optim::{Optimizer, Rates};
 pub use rng::Rng;
+pub use sample::{Sampler, Sampling};
 pub use schedule::{Pace, Schedule};

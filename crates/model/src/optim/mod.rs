@@ -7,6 +7,8 @@ mod adamw;
 mod groups;
 mod muon;
 
+use std::cell::Cell;
+
 use ferrochat_tensor::{Device, Param, Shape, Tensor};
 
 pub use adamw::AdamW;
@@ -19,7 +21,7 @@ use crate::schedule::Pace;
 /// AdamW and Muon over all parameters of a model.
 pub struct Optimizer {
     slots: Vec<Slot>,
-    steps: u64,
+    steps: Cell<u64>,
 }
 
 struct Slot {
@@ -50,7 +52,7 @@ impl Optimizer {
             slots: declarations
                 .map(|d| slot(&d.param, d.group.recipe(rates, width)))
                 .collect(),
-            steps: 0,
+            steps: Cell::new(0),
         }
     }
 
@@ -81,12 +83,12 @@ impl Optimizer {
             param.clear_grad();
             param.touch();
         }
-        self.steps += 1;
+        self.steps.set(self.steps.get() + 1);
     }
 
     /// Steps done.
     pub fn steps(&self) -> u64 {
-        self.steps
+        self.steps.get()
     }
 
     /// Changes the rates and keeps the state: a later stage goes on where pretraining ended.
@@ -97,42 +99,31 @@ impl Optimizer {
         }
     }
 
-    /// Everything a checkpoint must hold, by name.
-    pub(crate) fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
-        self.slots.iter().flat_map(|slot| {
+    /// Everything a checkpoint must hold, by name, to be read or overwritten.
+    pub(crate) fn state(&self) -> impl Iterator<Item = (String, Kept<'_>)> {
+        let own = self.slots.iter().flat_map(|slot| {
             let named = |what: &str| format!("{}.{what}", slot.param.name());
-            match &slot.state {
-                State::AdamW(state) => [(named("first"), &state.first), (named("second"), &state.second)],
-                State::Muon(state) => [(named("momentum"), &state.momentum), (named("second"), &state.second)],
-            }
-        })
-    }
-
-    /// AdamW's step counts by parameter, in the order of the declarations, then that of the optimizer.
-    pub(crate) fn counters(&self) -> Vec<u64> {
-        let own = self.slots.iter().map(|slot| match &slot.state {
-            State::AdamW(state) => u64::from(state.steps),
-            State::Muon(_) => 0,
+            let tensors = match &slot.state {
+                State::AdamW(state) => [("first", &state.first), ("second", &state.second)],
+                State::Muon(state) => [("momentum", &state.momentum), ("second", &state.second)],
+            };
+            let count = match &slot.state {
+                State::AdamW(state) => Some((named("steps"), Kept::Count(&state.steps))),
+                State::Muon(_) => None,
+            };
+            tensors
+                .map(|(what, tensor)| (named(what), Kept::Tensor(tensor)))
+                .into_iter()
+                .chain(count)
         });
-        own.chain([self.steps]).collect()
+        own.chain([("steps".to_owned(), Kept::Count(&self.steps))])
     }
+}
 
-    /// Sets what [`Optimizer::counters`] gave; false if there are not as many.
-    pub(crate) fn set_counters(&mut self, counters: &[u64]) -> bool {
-        let Some((&steps, own)) = counters.split_last() else {
-            return false;
-        };
-        if own.len() != self.slots.len() {
-            return false;
-        }
-        self.steps = steps;
-        for (slot, &count) in self.slots.iter_mut().zip(own) {
-            if let State::AdamW(state) = &mut slot.state {
-                state.steps = count.min(u64::from(u32::MAX)) as u32;
-            }
-        }
-        true
-    }
+/// A piece of the optimizer's state.
+pub(crate) enum Kept<'a> {
+    Tensor(&'a Tensor),
+    Count(&'a Cell<u64>),
 }
 
 fn zeros(device: &Device, shape: Shape) -> Tensor {

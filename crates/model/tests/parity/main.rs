@@ -2,6 +2,8 @@
 //!
 //! Distances are ‖ours − reference‖/‖reference‖; a reference of zero norm fails, since it would prove nothing.
 
+#![allow(clippy::unwrap_used)] // the whole crate is a test
+
 mod fixture;
 mod initial;
 mod model;

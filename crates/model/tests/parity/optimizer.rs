@@ -46,6 +46,8 @@ fn adamw_agrees_with_the_reference() {
     let fixture = Fixture::read("optimizer.safetensors");
     let cases = fixture.header("hyperparameters");
     for (backend, device) in devices() {
+        // The reference forms 1 − βᵗ in f32, which is off by 1e-6 where β is 0.995; f64 is not.
+        let limit = if backend == "oracle" { 2e-6 } else { 1e-6 };
         for (case, numbers) in cases
             .as_object()
             .unwrap()
