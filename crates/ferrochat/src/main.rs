@@ -1,2 +1,72 @@
-//! The program.
-fn main() {}
+//! `ferrochat`: train your own ChatGPT from nothing. The program: from a command line to a plan, from
+//! a plan to stages, from stages to a report. See `ARCHITECTURE.md` for the rooms around it.
+//!
+//! The main line: `cli` says what can be typed, `prepare` makes a `plan` of it and refuses what cannot
+//! work, `stages` do the work, `record` and `metrics` remember it, `report` tells it.
+
+mod checkpoints;
+mod cli;
+mod device;
+mod doctor;
+mod errors;
+mod eval;
+mod format;
+mod home;
+mod interrupt;
+mod machine;
+mod metrics;
+mod model;
+mod output;
+mod plan;
+mod plan_text;
+mod plot;
+mod prepare;
+mod presets;
+mod progress;
+mod record;
+mod report;
+mod runs;
+mod sample;
+mod settings;
+mod source;
+mod speedrun;
+mod stages;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command, EvalCommand, RunsCommand, TokenizerCommand, TrainCommand};
+use crate::home::Home;
+
+fn main() -> ExitCode {
+    errors::install_panic_hook();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return errors::report_clap(&answer),
+    };
+    // The hook has already said what a panic has to say.
+    match std::panic::catch_unwind(|| run(cli.command)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => errors::report(&error),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let home = Home::from_environment()?;
+    match command {
+        Command::Speedrun(args) => speedrun::command(&home, &args),
+        Command::Tokenizer(TokenizerCommand::Train(args)) => stages::tokenizer::train_command(&home, &args),
+        Command::Tokenizer(TokenizerCommand::Encode(args)) => stages::tokenizer::encode_command(&home, &args),
+        Command::Tokenizer(TokenizerCommand::Decode(args)) => stages::tokenizer::decode_command(&home, &args),
+        Command::Train(TrainCommand::Base(args)) => stages::base::command(&home, &args),
+        Command::Sample(args) => sample::command(&home, &args),
+        Command::Eval(EvalCommand::Bpb(args)) => eval::bpb_command(&home, &args),
+        Command::Runs(RunsCommand::List { json }) => runs::list_command(&home, json),
+        Command::Runs(RunsCommand::Show { name, json }) => runs::show_command(&home, &name, json),
+        Command::Report(args) => report::command(&home, &args),
+        Command::Doctor(args) => doctor::command(&home, &args),
+    }
+}

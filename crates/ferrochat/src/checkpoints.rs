@@ -1,0 +1,155 @@
+//! The base stage's checkpoints: what training puts into one beside model and optimizer, how many are
+//! kept, and what a sentence about a bad one costs. The format is the model crate's.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ferrochat_data::{LoaderState, Packing};
+use ferrochat_model::checkpoint::{self, Contents};
+use ferrochat_model::{Checkpoint, CheckpointError, Gpt, Optimizer};
+use ferrochat_tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
+
+use crate::errors::usage;
+use crate::settings::Settings;
+
+/// Exact position of the data loader.
+const LOADER_FILE: &str = "loader.bin";
+
+/// The trainer's part of `meta.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trainer {
+    /// Settings of the run.
+    pub settings: Settings,
+    /// How rows were made of the text.
+    pub packing: Packing,
+    /// Seconds of training so far.
+    pub elapsed: f64,
+    /// Smoothed training loss.
+    pub smooth_loss: f64,
+}
+
+/// Where a run goes on.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// Steps done.
+    pub step: usize,
+    /// Figures of the run so far.
+    pub trainer: Trainer,
+    /// State of the loader after the last batch trained on; none before the first.
+    pub loader: Option<LoaderState>,
+}
+
+/// Checkpoints in a stage's folder.
+pub struct Checkpoints {
+    folder: PathBuf,
+    save_every: i64,
+    tokenizer: String,
+}
+
+impl Checkpoints {
+    /// In `folder`; those of every `save_every` steps are kept, of the others only the newest.
+    pub fn new(folder: &Path, save_every: i64, tokenizer: &Tokenizer) -> Checkpoints {
+        Checkpoints {
+            folder: folder.to_owned(),
+            save_every,
+            tokenizer: tokenizer.fingerprint(),
+        }
+    }
+
+    /// Brings model and optimizer to where the latest checkpoint left them; none if there is no checkpoint.
+    ///
+    /// # Errors
+    /// One that is damaged, or of another model or tokenizer.
+    pub fn restore_latest(&self, gpt: &Gpt, optimizer: &mut Optimizer) -> Result<Option<Resumed>> {
+        let folder = match checkpoint::latest(&self.folder) {
+            Ok(folder) => folder,
+            Err(CheckpointError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(sorted(error)),
+        };
+        let checkpoint = Checkpoint::open(&folder).map_err(sorted)?;
+        checkpoint.expect(gpt.config(), &self.tokenizer).map_err(sorted)?;
+        let trainer = trainer_of(&checkpoint)?;
+        let step = checkpoint.meta().step as usize;
+        let loader = match step {
+            0 => None,
+            _ => Some(LoaderState::from_bytes(&checkpoint.file(LOADER_FILE).map_err(sorted)?)?),
+        };
+        checkpoint.load_model(gpt).map_err(sorted)?;
+        checkpoint.load_optimizer(optimizer).map_err(sorted)?;
+        Ok(Some(Resumed { step, trainer, loader }))
+    }
+
+    /// Saves a checkpoint after `step` steps and removes those that need not be kept.
+    ///
+    /// # Errors
+    /// The disk is full or cannot be written; the checkpoint before is untouched then.
+    pub fn save(
+        &self,
+        gpt: &Gpt,
+        optimizer: &Optimizer,
+        step: usize,
+        trainer: &Trainer,
+        loader: Option<&LoaderState>,
+    ) -> Result<()> {
+        let loader = loader.map(LoaderState::to_bytes).unwrap_or_default();
+        let trainer = serde_json::to_value(trainer).context("a trainer always serialises")?;
+        let kept = checkpoint::save(
+            &self.folder,
+            &Contents {
+                gpt,
+                optimizer: Some(optimizer),
+                step: step as u64,
+                tokenizer: &self.tokenizer,
+                trainer: &trainer,
+                files: &[(LOADER_FILE, &loader)],
+            },
+        )?;
+        for (step, folder) in checkpoint::list(&self.folder)? {
+            let wanted = self.save_every > 0 && step % self.save_every as u64 == 0;
+            if folder != kept && !wanted {
+                remove(&folder).with_context(|| format!("cannot delete {}", folder.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the checkpoint after `step` steps.
+    pub fn size(&self, step: usize) -> Option<u64> {
+        let (_, folder) = checkpoint::list(&self.folder)
+            .ok()?
+            .into_iter()
+            .find(|(found, _)| *found == step as u64)?;
+        let sizes = std::fs::read_dir(folder).ok()?.flatten();
+        Some(sizes.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum())
+    }
+}
+
+/// The name goes first: a crash in the middle leaves nothing that looks like a checkpoint.
+fn remove(folder: &Path) -> std::io::Result<()> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let away = folder.with_file_name(format!(".unfinished-old-{name}"));
+    std::fs::rename(folder, &away)?;
+    std::fs::remove_dir_all(away)
+}
+
+/// The trainer's part of a checkpoint's `meta.json`.
+///
+/// # Errors
+/// It was written by something else.
+pub fn trainer_of(checkpoint: &Checkpoint) -> Result<Trainer> {
+    serde_json::from_value(checkpoint.meta().trainer.clone()).map_err(|error| {
+        usage(format!(
+            "the checkpoint {} was not made by base training: {error}",
+            checkpoint.folder().display()
+        ))
+    })
+}
+
+/// A checkpoint that is not there or of another model is the user's to choose; a damaged one is a failure.
+pub fn sorted(error: CheckpointError) -> anyhow::Error {
+    match error {
+        CheckpointError::Missing { .. } | CheckpointError::Foreign { .. } => usage(error),
+        other => anyhow::Error::new(other),
+    }
+}

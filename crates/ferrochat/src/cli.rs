@@ -1,0 +1,339 @@
+//! The command line: what can be typed, with help and examples. This room declares and never acts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::Flags;
+
+/// Train your own ChatGPT from nothing, in one binary, on whatever machine you have.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ferrochat",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  ferrochat speedrun                              everything, on a small text made on the spot
+  ferrochat speedrun --data shakespeare.txt       the same on your own text
+  ferrochat speedrun --preset d20 --arch 2025-10 --dry-run
+                                                  what a real run takes, before anything happens
+  ferrochat sample --run spark -p \"The baker\"     let a trained model write
+
+Runs live in the XDG data folder under ferrochat/runs; FERROCHAT_HOME moves everything.
+Exit codes: 0 done, 1 failed, 2 usage, 130/143 interrupted after a checkpoint."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything, end to end: tokenizer, base training, samples, report
+    #[command(after_help = "Examples:
+  ferrochat speedrun
+  ferrochat speedrun --data notes/ --run notes --depth 6
+  ferrochat speedrun --preset d24 --data climbmix/ --dry-run --price-per-hour 24
+
+An interrupted speedrun goes on where it was when the same line is typed again.")]
+    Speedrun(SpeedrunArgs),
+    /// Train a tokenizer, or use one
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
+    /// Train a model
+    #[command(subcommand)]
+    Train(TrainCommand),
+    /// Let a base model continue a text
+    #[command(after_help = "Examples:
+  ferrochat sample --run spark -p \"The baker\"
+  ferrochat sample --run spark --temperature 0 --max-tokens 100 --json")]
+    Sample(SampleArgs),
+    /// Measure a model
+    #[command(subcommand)]
+    Eval(EvalCommand),
+    /// List the runs of this machine, or show one
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Write report.md of a run: figures, curves, samples
+    #[command(after_help = "Example:
+  ferrochat report --run spark --output .")]
+    Report(ReportArgs),
+    /// Say what this machine offers and where files go
+    Doctor(DoctorArgs),
+}
+
+/// Which run, and whether to begin it again.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Name of the run, a folder below ferrochat/runs [default: the preset's name, else d<depth>]
+    #[arg(long, value_name = "NAME")]
+    pub run: Option<String>,
+    /// Go on with the interrupted run of this name, with the settings it was started with (this is
+    /// also what happens without the flag)
+    #[arg(long, conflicts_with = "fresh")]
+    pub resume: bool,
+    /// Begin again, and delete what the run of this name had
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+/// Settings of the machine that change no result, or only its rounding.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MachineArgs {
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Element type of activations: bf16 or f32 [default: FERROCHAT_DTYPE, else bf16 where the hardware has it]
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<String>,
+}
+
+/// What a plan is told and how it is shown.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Print the plan (shapes, parameters, tokens, memory, disk, minutes, cost) and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Price of this machine per hour in dollars, for the cost in plan and report
+    #[arg(long, value_name = "DOLLARS")]
+    pub price_per_hour: Option<f64>,
+    /// Plan for a machine that does this many TFLOP/s in training, instead of measuring this one
+    /// (eight H100 at 50% MFU: 3956)
+    #[arg(long, value_name = "TFLOPS")]
+    pub assume_tflops: Option<f64>,
+}
+
+/// `speedrun`
+#[derive(Args, Debug)]
+pub struct SpeedrunArgs {
+    /// Settings of model and training.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Which run.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+/// `train …`
+#[derive(Debug, Subcommand)]
+pub enum TrainCommand {
+    /// Pretrain a base model on text
+    #[command(after_help = "Examples:
+  ferrochat train base --preset nanogpt-char --data shakespeare.txt
+  ferrochat train base --depth 4 --max-seq-len 512 --device-batch-size 4 --total-batch-size 8192 \\
+      --num-iterations 500 --data shards/
+  ferrochat train base --run d4 --resume
+
+Without --depth and --preset the preset is spark. -1 turns a periodic action off.")]
+    Base(BaseArgs),
+}
+
+/// `train base`
+#[derive(Args, Debug)]
+pub struct BaseArgs {
+    /// Settings of model and training.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Which run.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+/// `tokenizer …`
+#[derive(Debug, Subcommand)]
+pub enum TokenizerCommand {
+    /// Train a tokenizer on the training part of the data
+    #[command(after_help = "Examples:
+  ferrochat tokenizer train --data shards/ --vocab-size 32768 --run d12
+  ferrochat tokenizer train --data shakespeare.txt --tokenizer char --output chars.json")]
+    Train(TokenizerTrainArgs),
+    /// Text (the argument, or stdin) to ids
+    #[command(after_help = "Example:
+  ferrochat tokenizer encode --run spark \"hello world\"")]
+    Encode(TokenizerUseArgs),
+    /// Ids (the arguments, or stdin) to text
+    #[command(after_help = "Example:
+  ferrochat tokenizer decode --run spark 104 101")]
+    Decode(TokenizerUseArgs),
+}
+
+/// `tokenizer train`
+#[derive(Args, Debug)]
+pub struct TokenizerTrainArgs {
+    /// Text file, folder of text, JSONL or Parquet shards [default: a small text made on the spot]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// bpe or char
+    #[arg(long, value_name = "KIND", default_value = "bpe")]
+    pub tokenizer: String,
+    /// Number of ids, the nine special tokens included (BPE only)
+    #[arg(long, value_name = "N", default_value_t = 32_768)]
+    pub vocab_size: usize,
+    /// Use at most this many characters of the data
+    #[arg(long, value_name = "N", default_value_t = 2_000_000_000)]
+    pub max_chars: u64,
+    /// Use only the first characters of each document of JSONL and Parquet data
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub doc_cap: usize,
+    /// Save into this run
+    #[arg(long, value_name = "NAME", required_unless_present = "output")]
+    pub run: Option<String>,
+    /// Save to this file instead
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    pub output: Option<PathBuf>,
+    /// Replace the tokenizer that is there
+    #[arg(long)]
+    pub fresh: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tokenizer encode|decode`
+#[derive(Args, Debug)]
+pub struct TokenizerUseArgs {
+    /// Tokenizer of this run
+    #[arg(long, value_name = "NAME", required_unless_present = "file")]
+    pub run: Option<String>,
+    /// A tokenizer.json
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    pub file: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Text or ids; stdin if there are none
+    pub input: Vec<String>,
+}
+
+/// A trained model.
+#[derive(Args, Clone, Debug)]
+pub struct ModelArgs {
+    /// The run that made it
+    #[arg(long, value_name = "NAME")]
+    pub run: String,
+    /// Its checkpoint after this many steps [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub step: Option<u64>,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// `sample`
+#[derive(Args, Debug)]
+pub struct SampleArgs {
+    /// Model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// How the text begins
+    #[arg(short, long, value_name = "TEXT", default_value = "")]
+    pub prompt: String,
+    /// How many texts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub count: usize,
+    /// Tokens to add
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_tokens: usize,
+    /// 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    pub temperature: f32,
+    /// Sample among this many likeliest tokens; 0: among all
+    #[arg(long, value_name = "K", default_value_t = 50)]
+    pub top_k: usize,
+    /// Equal seeds draw equal texts
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub seed: u64,
+    /// Print as JSON, one object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `eval …`
+#[derive(Debug, Subcommand)]
+pub enum EvalCommand {
+    /// Bits per byte and perplexity on the validation part of the data
+    #[command(after_help = "Example:
+  ferrochat eval bpb --run spark --eval-tokens 100000 --json")]
+    Bpb(BpbArgs),
+}
+
+/// `eval bpb`
+#[derive(Args, Debug)]
+pub struct BpbArgs {
+    /// Model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Measure on this data [default: the data it was trained on]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Tokens to measure on [default: as in training]
+    #[arg(long, value_name = "N")]
+    pub eval_tokens: Option<u64>,
+    /// Rows per forward pass [default: as in training]
+    #[arg(long, value_name = "N")]
+    pub device_batch_size: Option<usize>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `runs …`
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// One line per run
+    List {
+        /// Print as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Settings, checkpoints and last figures of a run
+    Show {
+        /// Name of the run
+        name: String,
+        /// Print as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `report`
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Name of the run
+    #[arg(long, value_name = "NAME")]
+    pub run: String,
+    /// Also copy it to this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
+    /// Price of this machine per hour in dollars
+    #[arg(long, value_name = "DOLLARS")]
+    pub price_per_hour: Option<f64>,
+}
+
+/// `doctor`
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}

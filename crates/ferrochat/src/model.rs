@@ -1,0 +1,82 @@
+//! A trained model, ready to use: from the name of a run to weights and tokenizer. Knows folders and
+//! checkpoints, not what the model is wanted for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use ferrochat_model::{Checkpoint, Gpt, checkpoint};
+use ferrochat_tokenizer::Tokenizer;
+
+use crate::checkpoints::{sorted, trainer_of};
+use crate::cli::ModelArgs;
+use crate::errors::{refuse, usage};
+use crate::home::Home;
+use crate::sample::Start;
+use crate::settings::Settings;
+use crate::stages::tokenizer;
+use crate::{device, runs};
+
+/// A model and what belongs to it.
+pub struct Trained {
+    /// The model.
+    pub gpt: Gpt,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Settings of the run that trained it.
+    pub settings: Settings,
+    /// How its texts begin.
+    pub start: Start,
+    /// Optimizer steps done.
+    pub step: u64,
+}
+
+/// Loads the model of a run.
+///
+/// # Errors
+/// There is no such run or checkpoint, or it is damaged or another's.
+pub fn load(home: &Home, args: &ModelArgs) -> Result<Trained> {
+    let run = runs::Run::load(home, &args.run)?;
+    let stage = run.folder.stage("base");
+    let folder = match args.step {
+        None => checkpoint::latest(&stage).map_err(sorted)?,
+        Some(step) => {
+            let known = checkpoints(&stage)?;
+            if !known.contains(&step) {
+                let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                refuse!(
+                    "the run {:?} has no checkpoint after step {step}; it has: {}",
+                    args.run,
+                    known.join(", ")
+                );
+            }
+            stage.join(format!("step_{step:06}"))
+        }
+    };
+    let checkpoint = Checkpoint::open(&folder).map_err(sorted)?;
+    let trainer = trainer_of(&checkpoint)?;
+    let tokenizer = tokenizer::load(&run.folder.tokenizer_file())?;
+    let config = checkpoint.meta().config.clone();
+    checkpoint.expect(&config, &tokenizer.fingerprint()).map_err(sorted)?;
+    let device = device::open(&args.machine)?;
+    let gpt = Gpt::new(&device, &config).map_err(usage)?;
+    checkpoint.load_model(&gpt).map_err(sorted)?;
+    Ok(Trained {
+        gpt,
+        tokenizer: Arc::new(tokenizer),
+        settings: trainer.settings,
+        start: Start::of(trainer.packing),
+        step: checkpoint.meta().step,
+    })
+}
+
+/// Steps after which the stage in `folder` has checkpoints.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn checkpoints(folder: &Path) -> Result<Vec<u64>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    Ok(checkpoint::list(folder)?.into_iter().map(|(step, _)| step).collect())
+}

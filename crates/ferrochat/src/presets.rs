@@ -1,0 +1,149 @@
+//! Named settings: the small ones that anybody can run, and the real ones of the reference.
+//! A preset is a value of [`Flags`]; it can do nothing that flags cannot.
+
+use anyhow::Result;
+
+use crate::errors::refuse;
+use crate::settings::Flags;
+
+/// A named set of flags.
+pub struct Preset {
+    /// What the user types.
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// Its settings.
+    pub flags: Flags,
+}
+
+/// All presets, smallest first.
+pub fn all() -> Vec<Preset> {
+    vec![
+        Preset {
+            name: "spark",
+            about: "a first model in about a minute on two cores",
+            flags: Flags {
+                depth: Some(4),
+                n_embd: Some(128),
+                head_dim: Some(32),
+                max_seq_len: Some(128),
+                window_pattern: Some("L".to_owned()),
+                vocab_size: Some(512),
+                num_iterations: Some(600),
+                device_batch_size: Some(16),
+                total_batch_size: Some(2048),
+                warmup_steps: Some(20),
+                eval_every: Some(100),
+                eval_tokens: Some(16_384),
+                sample_every: Some(300),
+                ..SMALL
+            },
+        },
+        Preset {
+            name: "nanogpt-char",
+            about: "nanoGPT's small CPU setting: characters, 4 layers of width 128, context 64, batch 12",
+            flags: Flags {
+                depth: Some(4),
+                n_embd: Some(128),
+                head_dim: Some(32),
+                max_seq_len: Some(64),
+                window_pattern: Some("L".to_owned()),
+                tokenizer: Some("char".to_owned()),
+                num_iterations: Some(2000),
+                device_batch_size: Some(12),
+                total_batch_size: Some(768),
+                warmup_steps: Some(50),
+                eval_every: Some(250),
+                eval_tokens: Some(65_536),
+                sample_every: Some(1000),
+                ..SMALL
+            },
+        },
+        real("d12", "the reference's tuning model: GPT-2 small class", 12, None),
+        real(
+            "d20",
+            "the $100 model of 2025-10, about 4 hours on eight H100",
+            20,
+            None,
+        ),
+        real(
+            "d24",
+            "the GPT-2 speedrun of 2026-07, under 2 hours on eight H100",
+            24,
+            Some(8.0),
+        ),
+        real("d26", "the $300 model, about 12 hours on eight H100", 26, None),
+        real("d32", "the $1,000 model, about 42 hours on eight H100", 32, None),
+    ]
+}
+
+/// Rates for batches of a few thousand tokens. The reference's formula scales its rates, tuned for
+/// half a million, by the square root of the batch; for models this small that falls far short.
+const SMALL: Flags = Flags {
+    embedding_lr: Some(3.0),
+    unembedding_lr: Some(0.08),
+    matrix_lr: Some(0.2),
+    scalar_lr: Some(5.0),
+    momentum_warmup_steps: Some(100),
+    ..NONE
+};
+
+const NONE: Flags = Flags {
+    preset: None,
+    data: None,
+    text_field: None,
+    arch: None,
+    depth: None,
+    aspect_ratio: None,
+    head_dim: None,
+    n_embd: None,
+    n_kv_head: None,
+    max_seq_len: None,
+    window_pattern: None,
+    vocab_size: None,
+    tokenizer: None,
+    num_iterations: None,
+    target_param_data_ratio: None,
+    device_batch_size: None,
+    total_batch_size: None,
+    embedding_lr: None,
+    unembedding_lr: None,
+    matrix_lr: None,
+    scalar_lr: None,
+    weight_decay: None,
+    warmup_steps: None,
+    momentum_warmup_steps: None,
+    warmdown_ratio: None,
+    final_lr_frac: None,
+    eval_every: None,
+    eval_tokens: None,
+    sample_every: None,
+    save_every: None,
+    seed: None,
+};
+
+fn real(name: &'static str, about: &'static str, depth: usize, ratio: Option<f64>) -> Preset {
+    Preset {
+        name,
+        about,
+        flags: Flags {
+            depth: Some(depth),
+            target_param_data_ratio: ratio,
+            device_batch_size: Some(if depth > 26 { 8 } else { 16 }),
+            ..NONE
+        },
+    }
+}
+
+/// The preset called `name`.
+///
+/// # Errors
+/// There is none; the sentence lists those that are.
+pub fn find(name: &str) -> Result<Preset> {
+    let mut presets = all();
+    if let Some(at) = presets.iter().position(|preset| preset.name == name) {
+        return Ok(presets.swap_remove(at));
+    }
+    let known: Vec<_> = presets.iter().map(|preset| preset.name).collect();
+    refuse!("--preset {name:?} is unknown; the presets are {}", known.join(", "));
+}

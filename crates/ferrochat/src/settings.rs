@@ -1,0 +1,428 @@
+//! The settings of a base model and its training: which flags there are, and how the values of a
+//! preset, of an earlier start and of the command line become one value. Knows no model and no data.
+//!
+//! A field is declared twice: in [`Flags`] as something that may be typed and in [`Settings`] with
+//! its value. Layers are merged by field name, so that nothing else lists the fields.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::errors::{refuse, usage};
+use crate::presets;
+
+/// The flags of model and training. Names and meanings are the reference's where it has them.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[command(next_help_heading = "Model and training")]
+pub struct Flags {
+    /// A named set of settings: spark, nanogpt-char, d12, d20, d24, d26 or d32; other flags change it
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Text file, folder of text, JSONL or Parquet shards [default: a small text made on the spot]
+    #[arg(long, value_name = "PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// Field of JSONL objects or column of Parquet shards that holds the text
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_field: Option<String>,
+    /// Model of 2025-10 or 2026-07
+    #[arg(long, value_name = "DATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
+    /// Layers; width, heads, batch, rates and steps follow from it
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
+    /// Width per layer: width = depth × this, rounded up to whole heads
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aspect_ratio: Option<usize>,
+    /// Channels of a head
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    /// Width, instead of depth × aspect ratio
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_embd: Option<usize>,
+    /// Key and value heads [default: as many as heads]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_kv_head: Option<usize>,
+    /// Context length in tokens
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_seq_len: Option<usize>,
+    /// Attention window of each layer, tiled: L is full, S a quarter of the context
+    #[arg(long, value_name = "PATTERN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_pattern: Option<String>,
+    /// Ids of the tokenizer, special tokens included (BPE only)
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocab_size: Option<usize>,
+    /// Kind of tokenizer: bpe or char
+    #[arg(long, value_name = "KIND")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
+    /// Optimizer steps [-1: from --target-param-data-ratio]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_iterations: Option<i64>,
+    /// Training tokens per parameter
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_param_data_ratio: Option<f64>,
+    /// Rows per forward and backward pass; smaller needs less memory
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_batch_size: Option<usize>,
+    /// Tokens per optimizer step [-1: from the number of training tokens]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_batch_size: Option<i64>,
+    /// Learning rate of the embedding
+    #[arg(long, value_name = "LR", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_lr: Option<f64>,
+    /// Learning rate of the head
+    #[arg(long, value_name = "LR", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unembedding_lr: Option<f64>,
+    /// Learning rate of the matrices (Muon)
+    #[arg(long, value_name = "LR", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matrix_lr: Option<f64>,
+    /// Learning rate of the scalars
+    #[arg(long, value_name = "LR", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scalar_lr: Option<f64>,
+    /// Weight decay of the matrices (Muon)
+    #[arg(long, value_name = "WD", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
+    /// Steps over which the rates rise
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<usize>,
+    /// Steps over which Muon's momentum rises
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum_warmup_steps: Option<usize>,
+    /// Part of the steps over which the rates fall
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmdown_ratio: Option<f64>,
+    /// Rates at the end, as a part of the full ones
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_lr_frac: Option<f64>,
+    /// Measure bits per byte on validation data every N steps
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<i64>,
+    /// Tokens to measure on
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_tokens: Option<u64>,
+    /// Let the model write every N steps
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_every: Option<i64>,
+    /// Keep a checkpoint every N steps (one is made every five minutes and at the end in any case)
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_every: Option<i64>,
+    /// Seed of the starting weights and of random windows
+    #[arg(long, value_name = "S")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// The same with a value for each; see [`Flags`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub preset: Option<String>,
+    pub data: Option<PathBuf>,
+    pub text_field: String,
+    pub arch: String,
+    pub depth: usize,
+    pub aspect_ratio: usize,
+    pub head_dim: usize,
+    pub n_embd: Option<usize>,
+    pub n_kv_head: Option<usize>,
+    pub max_seq_len: usize,
+    pub window_pattern: Option<String>,
+    pub vocab_size: Option<usize>,
+    pub tokenizer: String,
+    pub num_iterations: i64,
+    pub target_param_data_ratio: Option<f64>,
+    pub device_batch_size: usize,
+    pub total_batch_size: i64,
+    pub embedding_lr: f64,
+    pub unembedding_lr: f64,
+    pub matrix_lr: f64,
+    pub scalar_lr: f64,
+    pub weight_decay: f64,
+    pub warmup_steps: usize,
+    pub momentum_warmup_steps: usize,
+    pub warmdown_ratio: f64,
+    pub final_lr_frac: f64,
+    pub eval_every: i64,
+    pub eval_tokens: u64,
+    pub sample_every: i64,
+    pub save_every: i64,
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    /// The reference's defaults (REFERENCE.md §3–5).
+    fn default() -> Self {
+        Settings {
+            preset: None,
+            data: None,
+            text_field: "text".to_owned(),
+            arch: "2026-07".to_owned(),
+            depth: 20,
+            aspect_ratio: 64,
+            head_dim: 128,
+            n_embd: None,
+            n_kv_head: None,
+            max_seq_len: 2048,
+            window_pattern: None,
+            vocab_size: None,
+            tokenizer: "bpe".to_owned(),
+            num_iterations: -1,
+            target_param_data_ratio: None,
+            device_batch_size: 32,
+            total_batch_size: -1,
+            embedding_lr: 0.3,
+            unembedding_lr: 0.008,
+            matrix_lr: 0.02,
+            scalar_lr: 0.5,
+            weight_decay: 0.28,
+            warmup_steps: 40,
+            momentum_warmup_steps: 400,
+            warmdown_ratio: 0.65,
+            final_lr_frac: 0.05,
+            eval_every: 250,
+            eval_tokens: 80 << 19,
+            sample_every: 2000,
+            save_every: -1,
+            seed: 42,
+        }
+    }
+}
+
+/// May be different when a run goes on: they change what is shown and kept, not what is learned.
+const FREE_ON_RESUME: [&str; 3] = ["eval_every", "sample_every", "save_every"];
+
+impl Settings {
+    /// Defaults, then the preset, then the flags.
+    ///
+    /// # Errors
+    /// An unknown preset or a value that no run can have.
+    pub fn new(flags: &Flags) -> Result<Settings> {
+        let flags = flags.with_absolute_data()?;
+        let mut layers = object(&Settings::default());
+        if let Some(name) = &flags.preset {
+            layers.extend(object(&presets::find(name)?.flags));
+        }
+        layers.extend(object(&flags));
+        let settings: Settings = serde_json::from_value(Value::Object(layers)).expect("flags have settings' types");
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The settings of a run that goes on: its own, unless a flag says otherwise.
+    ///
+    /// # Errors
+    /// A flag that differs from what the run was started with.
+    pub fn resumed(saved: &Settings, flags: &Flags, run: &str) -> Result<Settings> {
+        let mut layers = object(saved);
+        for (name, value) in object(&flags.with_absolute_data()?) {
+            if FREE_ON_RESUME.contains(&name.as_str()) {
+                layers.insert(name, value);
+            } else if layers.get(&name) != Some(&value) {
+                let flag = name.replace('_', "-");
+                let before = match layers.get(&name) {
+                    None | Some(Value::Null) => format!("without --{flag}"),
+                    Some(before) => format!("with --{flag} {}", plain(before)),
+                };
+                refuse!(
+                    "the run {run:?} was started {before}, not {}: leave the flag out to go on with it, or give another --run, or --fresh to begin again",
+                    plain(&value)
+                );
+            }
+        }
+        let settings: Settings = serde_json::from_value(Value::Object(layers)).expect("flags have settings' types");
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The name a run gets when the user gives none.
+    pub fn default_run_name(&self) -> String {
+        self.preset.clone().unwrap_or_else(|| format!("d{}", self.depth))
+    }
+
+    /// True if the tokenizer is one id per character.
+    pub fn is_char(&self) -> bool {
+        self.tokenizer == "char"
+    }
+
+    /// Ids of the tokenizer: what was asked for, else what the reference had at that date.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+            .unwrap_or(if self.arch == "2025-10" { 65_536 } else { 32_768 })
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = [
+            ("depth", self.depth, 1000),
+            ("aspect-ratio", self.aspect_ratio, 100_000),
+            ("head-dim", self.head_dim, 4096),
+            ("n-embd", self.n_embd.unwrap_or(1), 1 << 20),
+            ("n-kv-head", self.n_kv_head.unwrap_or(1), 1 << 16),
+            ("max-seq-len", self.max_seq_len, 1 << 24),
+            ("device-batch-size", self.device_batch_size, 1 << 20),
+            ("eval-tokens", self.eval_tokens as usize, usize::MAX),
+        ];
+        for (flag, value, most) in positive {
+            if value == 0 || value > most {
+                refuse!("--{flag} {value} is out of range; it must be from 1 to {most}");
+            }
+        }
+        let finite = [
+            ("embedding-lr", self.embedding_lr),
+            ("unembedding-lr", self.unembedding_lr),
+            ("matrix-lr", self.matrix_lr),
+            ("scalar-lr", self.scalar_lr),
+            ("weight-decay", self.weight_decay),
+        ];
+        for (flag, value) in finite {
+            if !(0.0..1e3).contains(&value) {
+                refuse!("--{flag} {value} is out of range; it must be at least 0 and below 1000");
+            }
+        }
+        for (flag, value) in [
+            ("warmdown-ratio", self.warmdown_ratio),
+            ("final-lr-frac", self.final_lr_frac),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                refuse!("--{flag} {value} is out of range; it must be from 0 to 1");
+            }
+        }
+        if !matches!(self.tokenizer.as_str(), "bpe" | "char") {
+            refuse!("--tokenizer {:?} is unknown; it must be bpe or char", self.tokenizer);
+        }
+        if !self.is_char() && !(265..=1 << 24).contains(&self.vocab_size()) {
+            refuse!(
+                "--vocab-size {} is out of range; 256 bytes and 9 special tokens need at least 265, and at most {} are possible",
+                self.vocab_size(),
+                1 << 24
+            );
+        }
+        if self.num_iterations == 0 || self.num_iterations < -1 {
+            refuse!(
+                "--num-iterations {} is out of range; it must be at least 1, or -1 to follow --target-param-data-ratio",
+                self.num_iterations
+            );
+        }
+        if self
+            .target_param_data_ratio
+            .is_some_and(|ratio| !(ratio > 0.0 && ratio < 1e6))
+        {
+            refuse!("--target-param-data-ratio must be above 0 and below 1000000");
+        }
+        if self.total_batch_size == 0 || self.total_batch_size < -1 {
+            refuse!(
+                "--total-batch-size {} is out of range; it must be at least 1, or -1 to follow the number of training tokens",
+                self.total_batch_size
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Flags {
+    /// Data are remembered by a path that means the same from any folder.
+    fn with_absolute_data(&self) -> Result<Flags> {
+        let mut flags = self.clone();
+        if let Some(path) = &self.data {
+            flags.data = Some(std::path::absolute(path).map_err(|error| usage(format!("--data: {error}")))?);
+        }
+        Ok(flags)
+    }
+}
+
+fn object(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(map)) => map,
+        _ => unreachable!("settings are structs of plain values"),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_go_over_the_preset_and_the_preset_over_defaults() {
+        let flags = Flags {
+            preset: Some("nanogpt-char".into()),
+            depth: Some(6),
+            ..Flags::default()
+        };
+        let settings = Settings::new(&flags).unwrap();
+        assert_eq!((settings.depth, settings.max_seq_len), (6, 64));
+        assert_eq!(
+            settings.matrix_lr,
+            presets::find("nanogpt-char").unwrap().flags.matrix_lr.unwrap_or(0.02)
+        );
+        assert_eq!(settings.default_run_name(), "nanogpt-char");
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_its_settings_and_refuses_others() {
+        let start = Flags {
+            depth: Some(6),
+            seed: Some(7),
+            ..Flags::default()
+        };
+        let saved = Settings::new(&start).unwrap();
+        assert_eq!(Settings::resumed(&saved, &Flags::default(), "x").unwrap(), saved);
+        let shown = Flags {
+            save_every: Some(10),
+            depth: Some(6),
+            ..Flags::default()
+        };
+        assert_eq!(Settings::resumed(&saved, &shown, "x").unwrap().save_every, 10);
+        let other = Flags {
+            depth: Some(8),
+            ..Flags::default()
+        };
+        let error = Settings::resumed(&saved, &other, "x").unwrap_err().to_string();
+        assert!(error.contains("--depth 6") && error.contains("--fresh"), "{error}");
+    }
+
+    #[test]
+    fn every_flag_is_a_setting() {
+        let settings = object(&Settings::default());
+        let all = Flags {
+            preset: Some("d12".into()),
+            ..Flags::default()
+        };
+        assert!(object(&all).keys().all(|name| settings.contains_key(name)));
+        assert!(Settings::new(&all).is_ok());
+    }
+}

@@ -1,0 +1,105 @@
+//! `speedrun`: everything, end to end: tokenizer → base → sample → report. Each stage keeps its own
+//! record, so that the same line goes on wherever the last one ended.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cli::{MachineArgs, ModelArgs, SpeedrunArgs};
+use crate::errors::Interrupted;
+use crate::home::{Home, RunFolder};
+use crate::interrupt::Interrupt;
+use crate::prepare::{self, prepare};
+use crate::record::{self, StageRecord, State};
+use crate::stages::base;
+use crate::{format, model, output, report, sample};
+
+/// Texts that the finished model writes.
+const SAMPLES: usize = 3;
+
+/// `speedrun`
+///
+/// # Errors
+/// Anything refused, a failure, or an interrupt.
+pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
+    let mut prepared = prepare(home, &args.flags, &args.run, &args.machine, &args.plan)?;
+    if args.plan.dry_run {
+        return prepared.print_plan(&args.plan);
+    }
+    let run = prepared.run.clone();
+    let finished = prepare::is_finished(prepared.base.as_ref());
+    let price = args.plan.price_per_hour;
+    let interrupt = Interrupt::listen()?;
+    let _lock = record::lock(&run)?;
+
+    eprintln!(
+        "speedrun {:?}: tokenizer, base, sample, report; everything goes to {}",
+        run.name,
+        run.root.display()
+    );
+    if finished {
+        eprintln!("tokenizer, base: finished before, skipped (--fresh begins again)");
+    } else {
+        prepared.predict_time(&args.plan)?;
+        if let Some(time) = &prepared.plan.time {
+            eprintln!(
+                "this takes about {} in all at {} {}",
+                format::duration(time.minutes * 60.0),
+                format::flop_rate(time.flops_per_second),
+                time.source
+            );
+        }
+        if prepared.tokenizer.is_some() && !prepared.fresh {
+            eprintln!("tokenizer: trained before, skipped");
+        }
+        base::train(prepared, &interrupt).map_err(|error| with_own_line(error, &run))?;
+    }
+
+    write_samples(home, &run, &args.machine)?;
+    let path = report::write(home, &run.name, price)?;
+    let copied = match report::copy(home, &run.name, Path::new(".")) {
+        Ok(copy) => format!(", copied to {}", copy.display()),
+        Err(error) => format!("; it could not be copied here: {error:#}"),
+    };
+    eprintln!("report: {}{copied}", path.display());
+    Ok(())
+}
+
+/// The stage's line would go on with the stage alone.
+fn with_own_line(error: anyhow::Error, run: &RunFolder) -> anyhow::Error {
+    match error.downcast_ref::<Interrupted>() {
+        Some(Interrupted { signal, message }) => {
+            let base = format!("ferrochat train base --run {} --resume", run.name);
+            let own = format!("ferrochat speedrun --run {}", run.name);
+            anyhow::Error::new(Interrupted {
+                signal: *signal,
+                message: message.replace(&base, &own),
+            })
+        }
+        None => error,
+    }
+}
+
+/// Lets the model write and keeps what it wrote in the record, for the report.
+fn write_samples(home: &Home, run: &RunFolder, machine: &MachineArgs) -> Result<()> {
+    let args = ModelArgs {
+        run: run.name.clone(),
+        step: None,
+        machine: machine.clone(),
+    };
+    let trained = model::load(home, &args)?;
+    let options = sample::usual(SAMPLES, 120);
+    let texts = sample::texts(&trained.gpt, &trained.tokenizer, trained.start, "", &options)?;
+    for text in &texts {
+        output::print(&format!("{}\n---\n", text.trim()))?;
+    }
+    let folder = run.stage("base");
+    if let Some(mut record) = StageRecord::load(&folder)? {
+        if let Some(details) = record.details.as_object_mut() {
+            details.insert("samples".into(), json!(texts));
+        }
+        record.save(&folder, State::Finished)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! The stages of a run, each a file that reads top to bottom like a recipe.
+
+pub mod base;
+pub mod tokenizer;
