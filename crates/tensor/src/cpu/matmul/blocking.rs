@@ -10,15 +10,16 @@ use super::kernel::Kernel;
 
 /// The longest block of k, in units (an f32, or a pair of bf16): a panel of A
 /// and one of B fit the nearest caches.
-pub(super) const MAX_K: usize = 512;
-/// Most rows of a tile of C; a multiple of the height of every microkernel.
-pub(super) const MAX_ROWS: usize = 168;
+pub(super) const MAX_K: usize = 256;
+/// Most rows of a tile of C. A tile is large because every tile packs its own operands: with long k,
+/// the traffic for that is what limits the speed. A multiple of the height of every microkernel.
+pub(super) const MAX_ROWS: usize = 408;
 /// Most columns of a tile of C; a multiple of the width of every microkernel.
-pub(super) const MAX_COLS: usize = 256;
+pub(super) const MAX_COLS: usize = 384;
 
 /// Tiles that a product should have at least, so that several threads find work. More make
 /// each operand be packed more often: 24 cost weight gradients a fifth of their speed. ...
-const ENOUGH_TILES: usize = 10;
+const ENOUGH_TILES: usize = 8;
 /// ... Fewer do if a tile would cost less than this many multiply-adds (some microseconds).
 const SMALL_TILE: usize = 1 << 18;
 /// A tile of few rows costs the time to stream B, as if it had this many rows.
@@ -86,8 +87,8 @@ mod tests {
     #[test]
     fn blocks_of_k_are_even_and_bounded() {
         assert_eq!(k_block(1), 16);
-        assert_eq!(k_block(384), 384);
-        assert_eq!(k_block(768), 384);
+        assert_eq!(k_block(256), 256);
+        assert_eq!(k_block(384), 192);
         assert!((0..5000).all(|units| k_block(units) <= MAX_K));
     }
 }
