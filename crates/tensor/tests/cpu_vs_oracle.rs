@@ -12,7 +12,7 @@ mod common;
 use common::cases::{AttentionSizes, Case, Cases, NllSizes};
 use common::step::Network;
 use common::{Random, cpu, cpu_levels, norm, relative_error, rounded, tolerance};
-use ferrochat_tensor::{DType, Device, Graph, Param, Tensor};
+use ferrochat_tensor::{DType, Device, Graph, Param, Shape, Tensor};
 
 /// A result or gradient of a case.
 #[derive(PartialEq)]
@@ -355,6 +355,49 @@ fn network_bits() {
         assert!(first.0[2] < first.0[0], "the loss falls: {:?}", first.0);
         for threads in [1, 2, 3] {
             assert!(train(threads) == first, "{kernel} {}: {threads} threads", dtype.name());
+        }
+    }
+}
+
+/// A compute copy is made anew once its parameter has changed, for the forward product and for the backward.
+#[test]
+fn compute_copies_follow_their_parameter() {
+    let sizes = NllSizes {
+        batch: 1,
+        time: 19,
+        channels: 33,
+        vocab: 65,
+        padded_vocab: 65,
+        softcap: None,
+    };
+    for (kernel, dtype) in cpu_levels() {
+        let mut cases = Cases::new(32);
+        cases.linear(17, 33, 65);
+        cases.nll(sizes);
+        for case in &cases.list {
+            let device = cpu(kernel, dtype, 2).expect("a level that was found");
+            let x = device.tensor(&case.inputs[0].values, case.inputs[0].shape);
+            let seed = if case.is_loss { [1].into() } else { [17, 65].into() };
+            let seed = device.tensor(&vec![1.0; Shape::len(&seed)], seed);
+            let pass = |param: &Param| {
+                let graph = Graph::training(&device);
+                let leaf = graph.leaf(&x);
+                let outputs = (case.apply)(&graph, std::slice::from_ref(&leaf), std::slice::from_ref(param));
+                let grads = graph.gradients(&outputs[0], &seed, &[&leaf]);
+                (outputs[0].download(), grads[0].as_ref().expect("a gradient").download())
+            };
+            let shape = case.params[0].shape;
+            let changed = Random::new(33).values(shape.len(), 1.0);
+            let param = Param::new(&device, "changed", shape);
+            param.upload(&case.params[0].values);
+            let before = pass(&param);
+            param.value().upload(&changed);
+            param.touch();
+            let after = pass(&param);
+            let fresh = Param::new(&device, "fresh", shape);
+            fresh.upload(&changed);
+            assert!(after == pass(&fresh), "{}: {}", device.name(), case.name);
+            assert!(after.0 != before.0 && after.1 != before.1);
         }
     }
 }
