@@ -4,6 +4,8 @@
 //! finite differences, training, exact resume, decoding with the KV cache. It compiles two crates, so it
 //! is among the slower tests.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
