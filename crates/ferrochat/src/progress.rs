@@ -70,6 +70,10 @@ impl Progress {
 
     /// After `done` of the parts of other work.
     pub fn part(&mut self, done: u64, text: &str) {
+        if self.bar.is_none() && self.last_line.is_none() {
+            // Work that is soon done needs no line.
+            self.last_line = Some(Instant::now());
+        }
         if !self.due() {
             return;
         }
