@@ -10,13 +10,19 @@ use crate::ops::{
 };
 use crate::tensor::Tensor;
 
-/// Identity of a value on the tape.
+/// Identity of a value on the tape: its number, and the pass over the tape it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Var(u32);
+pub(crate) struct Var {
+    index: u32,
+    pass: u32,
+}
 
 impl Var {
     /// Not on any tape: a constant.
-    pub(crate) const NONE: Var = Var(u32::MAX);
+    pub(crate) const NONE: Var = Var {
+        index: u32::MAX,
+        pass: u32::MAX,
+    };
 }
 
 /// One record per operation; see the file of that name in `ops/`.
@@ -58,12 +64,25 @@ impl Record {
 #[derive(Default)]
 pub(crate) struct Gradients {
     by_var: Vec<Option<Tensor>>,
+    pass: u32,
 }
 
 impl Gradients {
+    /// Where the gradient of `var` stands.
+    ///
+    /// # Panics
+    /// If the value was recorded before the last backward pass: it would be taken for another.
+    fn of(&mut self, var: Var) -> &mut Option<Tensor> {
+        assert_eq!(
+            var.pass, self.pass,
+            "a tensor kept from before the last backward pass must be detached to be used again"
+        );
+        &mut self.by_var[var.index as usize]
+    }
+
     /// The gradient of an operation's output; none if nothing depends on it.
     pub(crate) fn take(&mut self, var: Var) -> Option<Tensor> {
-        self.by_var[var.0 as usize].take()
+        self.of(var).take()
     }
 
     /// Memory for a kernel to write the gradient of `like` into, and whether it must add to
@@ -72,7 +91,7 @@ impl Gradients {
         if var == Var::NONE {
             return None;
         }
-        let slot = &mut self.by_var[var.0 as usize];
+        let slot = self.of(var);
         match slot {
             Some(grad) if grad.is_unique() => Some((grad.clone(), true)),
             Some(shared) => {
@@ -94,8 +113,9 @@ impl Gradients {
         if var == Var::NONE {
             return;
         }
-        if self.by_var[var.0 as usize].is_none() {
-            self.by_var[var.0 as usize] = Some(grad.clone());
+        let slot = self.of(var);
+        if slot.is_none() {
+            *slot = Some(grad.clone());
             return;
         }
         if let Some((sum, _)) = self.slot(var, grad) {
@@ -117,7 +137,10 @@ impl Tape {
     /// A place for a new value.
     pub(crate) fn var(&mut self) -> Var {
         self.grads.by_var.push(None);
-        Var(self.grads.by_var.len() as u32 - 1)
+        Var {
+            index: self.grads.by_var.len() as u32 - 1,
+            pass: self.grads.pass,
+        }
     }
 
     pub(crate) fn push(&mut self, record: Record) {
@@ -136,6 +159,7 @@ impl Tape {
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.grads.by_var.clear();
+        self.grads.pass = (self.grads.pass + 1) % u32::MAX;
     }
 
     /// Puts a gradient to an output by hand: for gradient checks of single operations.

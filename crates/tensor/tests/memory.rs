@@ -127,3 +127,16 @@ fn dry_runs_use_no_memory() {
     drop(Graph::inference(&device).rms_norm(&huge));
     assert_eq!(device.memory_use().peak, 1 << 43);
 }
+
+#[test]
+#[should_panic(expected = "must be detached")]
+fn a_tensor_of_an_earlier_pass_is_not_taken_for_another() {
+    let device = Device::oracle();
+    let g = Graph::training(&device);
+    let x = g.leaf(&device.tensor(&[1.0, 2.0], [1, 2]));
+    let kept = g.rms_norm(&x);
+    g.forget();
+    let y = g.scale(&kept, 2.0);
+    let seed = device.tensor(&[1.0, 1.0], [1, 2]);
+    let _ = g.gradients(&y, &seed, &[]);
+}

@@ -11,13 +11,15 @@ use std::ops::Range;
 use super::Cpu;
 use super::elem::{Elem, indices, input, parts};
 use super::isa::Isa;
-use super::math::{dot, exp, max};
+use super::math::{dot, exp, max, sum};
 use super::matmul::{Epilogue, Scratch, TileScratch, View, ViewMut, tile_matmul};
-use super::rows::sum_exp;
 use crate::backend::{AttentionArgs, Buffer};
 
 /// Queries and keys per tile.
 const TILE: usize = 64;
+
+/// What a tile's task does: called with sequence, head, positions of the tile and the worker's memory.
+type TileBody<'a> = dyn Fn(usize, usize, Range<usize>, &mut Scratch) + Sync + 'a;
 
 /// The part of a call that one task sees: sequence, heads, absolute positions.
 #[derive(Clone, Copy)]
@@ -151,8 +153,10 @@ impl Cpu {
                         if shrink != 1.0 {
                             sums[row * dim..(row + 1) * dim].iter_mut().for_each(|s| *s *= shrink);
                         }
-                        totals[row] = totals[row] * shrink + sum_exp(scores, peak);
-                        scores.iter_mut().for_each(|s| *s = exp(*s - peak));
+                        for score in scores.iter_mut() {
+                            *score = exp(*score - peak);
+                        }
+                        totals[row] = totals[row] * shrink + sum(scores);
                         peaks[row] = peak;
                     }
                 });
@@ -260,13 +264,7 @@ impl Cpu {
     }
 
     /// Calls `body` for each sequence, head and tile of positions, with the worker's memory.
-    fn for_tiles(
-        &self,
-        batch: usize,
-        heads: usize,
-        time: usize,
-        body: &(dyn Fn(usize, usize, Range<usize>, &mut Scratch) + Sync),
-    ) {
+    fn for_tiles(&self, batch: usize, heads: usize, time: usize, body: &TileBody<'_>) {
         let tiles = time.div_ceil(TILE);
         self.pool.run_with_worker(batch * heads * tiles, &|task, worker| {
             let (sequence, head, tile) = (task / tiles / heads, task / tiles % heads, task % tiles);

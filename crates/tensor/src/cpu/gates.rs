@@ -23,9 +23,10 @@ impl Cpu {
                     let y = unsafe { y.range(row * width..(row + 1) * width) };
                     for head in 0..args.kv_heads {
                         let g = 3.0 * sigmoid(dot(x, &gate[head * n..(head + 1) * n]));
-                        for i in head * dim..(head + 1) * dim {
-                            let at = row * width + i;
-                            y[i] = T::from_f32(v[at].to_f32() + g * ve[at].to_f32());
+                        let at = row * width + head * dim..row * width + (head + 1) * dim;
+                        let (v, ve) = (&v[at.clone()], &ve[at]);
+                        for (y, (v, ve)) in y[head * dim..(head + 1) * dim].iter_mut().zip(v.iter().zip(ve)) {
+                            *y = T::from_f32(v.to_f32() + g * ve.to_f32());
                         }
                     }
                 }

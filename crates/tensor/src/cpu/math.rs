@@ -17,7 +17,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p * r + 8.333_452e-3;
     p = p * r + 4.166_579_6e-2;
     p = p * r + 1.666_666_5e-1;
-    p = p * r + 5.000_000_1e-1;
+    p = p * r + 0.5;
     let y = p * r * r + r + 1.0;
     // In two factors, because 2ⁿ itself overflows for n = 128.
     let half = (n as i32) >> 1;
@@ -78,10 +78,16 @@ pub(crate) fn sum_by(len: usize, f: impl Fn(usize) -> f32) -> f32 {
         }
         i += LANES;
     }
-    for lane in 0..len - whole {
-        lanes[lane] += f(whole + lane);
+    for (lane, sum) in lanes[..len - whole].iter_mut().enumerate() {
+        *sum += f(whole + lane);
     }
     total(lanes)
+}
+
+/// `Σ x`.
+#[inline(always)]
+pub(crate) fn sum(x: &[f32]) -> f32 {
+    sum_by(x.len(), |i| x[i])
 }
 
 /// `Σ a·b`.

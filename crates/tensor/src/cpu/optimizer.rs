@@ -87,7 +87,9 @@ impl Cpu {
                     // SAFETY: rows of one run are disjoint.
                     let x = unsafe { x.range(row * cols..(row + 1) * cols) };
                     let factor = target / dot(x, x).sqrt().max(1e-6);
-                    x.iter_mut().for_each(|v| *v = T::from_f32(v.to_f32() * factor));
+                    for v in x.iter_mut() {
+                        *v = T::from_f32(v.to_f32() * factor);
+                    }
                 }
             });
         });
@@ -129,7 +131,9 @@ impl Cpu {
                     let x = unsafe { x.range(row * cols..(row + 1) * cols) };
                     if by_row {
                         let factor = scales[row] * rescale;
-                        x.iter_mut().for_each(|v| *v *= factor);
+                        for v in x.iter_mut() {
+                            *v *= factor;
+                        }
                     } else {
                         x.iter_mut().zip(scales).for_each(|(v, s)| *v *= s * rescale);
                     }
@@ -177,7 +181,9 @@ fn mean_squares(cpu: &Cpu, x: &[f32], cols: usize, by_row: bool, means: &mut [f3
                     *mean += x * x;
                 }
             }
-            means.iter_mut().for_each(|mean| *mean /= rows as f32);
+            for mean in means.iter_mut() {
+                *mean /= rows as f32;
+            }
         });
     });
 }

@@ -178,9 +178,9 @@ impl Cpu {
                     let xhat = |i: usize| (x[i].to_f32() - mean) * r;
                     let mean_g = sum_by(cols, g) / n;
                     let mean_gx = sum_by(cols, |i| g(i) * xhat(i)) / n;
-                    for i in 0..cols {
-                        let old = if add { dx[i].to_f32() } else { 0.0 };
-                        dx[i] = T::from_f32(old + r * (g(i) - mean_g - xhat(i) * mean_gx));
+                    for (i, dx) in dx.iter_mut().enumerate() {
+                        let old = if add { dx.to_f32() } else { 0.0 };
+                        *dx = T::from_f32(old + r * (g(i) - mean_g - xhat(i) * mean_gx));
                     }
                 }
             });

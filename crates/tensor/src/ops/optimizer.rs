@@ -103,7 +103,7 @@ impl Device {
         };
         self.count(2.0 * (rows * cols * inner) as f64, bytes(a) + bytes(b) + bytes(&out));
         self.launch("matmul", |backend| {
-            backend.matmul(&args, a.buffer(), b.buffer(), out.buffer())
+            backend.matmul(&args, a.buffer(), b.buffer(), out.buffer());
         });
         out
     }
