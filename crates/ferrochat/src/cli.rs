@@ -32,12 +32,15 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Everything, end to end: tokenizer, base training, samples, report
-    #[command(after_help = "Examples:
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
   ferrochat speedrun
   ferrochat speedrun --data notes/ --run notes --depth 6
   ferrochat speedrun --preset d24 --data climbmix/ --dry-run --price-per-hour 24
 
-An interrupted speedrun goes on where it was when the same line is typed again.")]
+An interrupted speedrun goes on where it was when the same line is typed again."
+    )]
     Speedrun(SpeedrunArgs),
     /// Train a tokenizer, or use one
     #[command(subcommand)]
@@ -100,11 +103,11 @@ pub struct PlanArgs {
     #[arg(long)]
     pub json: bool,
     /// Price of this machine per hour in dollars, for the cost in plan and report
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", allow_negative_numbers = true)]
     pub price_per_hour: Option<f64>,
     /// Plan for a machine that does this many TFLOP/s in training, instead of measuring this one
     /// (eight H100 at 50% MFU: 3956)
-    #[arg(long, value_name = "TFLOPS")]
+    #[arg(long, value_name = "TFLOPS", allow_negative_numbers = true)]
     pub assume_tflops: Option<f64>,
 }
 
@@ -129,13 +132,16 @@ pub struct SpeedrunArgs {
 #[derive(Debug, Subcommand)]
 pub enum TrainCommand {
     /// Pretrain a base model on text
-    #[command(after_help = "Examples:
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
   ferrochat train base --preset nanogpt-char --data shakespeare.txt
   ferrochat train base --depth 4 --max-seq-len 512 --device-batch-size 4 --total-batch-size 8192 \\
       --num-iterations 500 --data shards/
   ferrochat train base --run d4 --resume
 
-Without --depth and --preset the preset is spark. -1 turns a periodic action off.")]
+Without --depth and --preset the preset is spark. -1 turns a periodic action off."
+    )]
     Base(BaseArgs),
 }
 
@@ -252,7 +258,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub max_tokens: usize,
     /// 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
     pub temperature: f32,
     /// Sample among this many likeliest tokens; 0: among all
     #[arg(long, value_name = "K", default_value_t = 50)]
@@ -323,7 +329,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
     /// Price of this machine per hour in dollars
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", allow_negative_numbers = true)]
     pub price_per_hour: Option<f64>,
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::cli::DoctorArgs;
-use crate::format::bytes;
+use crate::format::{bytes, push};
 use crate::home::{Home, check_writable, free_bytes};
 use crate::machine::{Machine, available_memory};
 use crate::{device, output, presets};
@@ -58,9 +58,15 @@ pub fn command(home: &Home, args: &DoctorArgs) -> Result<()> {
     for preset in presets::all() {
         rows.push(("preset", format!("{:<14}{}", preset.name, preset.about)));
     }
-    let text: String = rows
-        .iter()
-        .map(|(name, value)| format!("{name:<12}{value}\n"))
-        .collect();
+    let mut text = String::new();
+    for (name, value) in rows {
+        push(
+            &mut text,
+            format_args!(
+                "{name:<12}{value}
+"
+            ),
+        );
+    }
     output::print(&text)
 }

@@ -37,7 +37,8 @@ pub(crate) use refuse;
 
 /// Marks an error of a library as one that the user's flags caused.
 pub fn usage(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow::Error::new(Usage(error.to_string()))
+    // The alternate form of an `anyhow::Error` tells its causes too.
+    anyhow::Error::new(Usage(format!("{error:#}")))
 }
 
 /// Prints an error as one line on stderr and says how the process ends.

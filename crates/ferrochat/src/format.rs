@@ -1,11 +1,16 @@
 //! Numbers as people read them. Knows no other room.
 
+/// Appends formatted text.
+pub fn push(text: &mut String, part: std::fmt::Arguments) {
+    std::fmt::Write::write_fmt(text, part).expect("writing to a String cannot fail");
+}
+
 /// 1234567 → "1,234,567".
 pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

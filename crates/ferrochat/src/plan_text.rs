@@ -1,15 +1,13 @@
 //! The plan as people read it. Knows the plan's fields and how to lay them out.
 
-use std::fmt::Write as _;
-
-use crate::format::{bytes, duration, flop_rate, short, thousands};
+use crate::format::{bytes, duration, flop_rate, push, short, thousands};
 use crate::plan::Plan;
 
 /// The table of `--dry-run`.
 pub fn table(plan: &Plan) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
-        writeln!(text, "{name:<16}{value}").expect("writing to a String cannot fail");
+        push(&mut text, format_args!("{name:<16}{value}\n"));
     };
     let (model, counts) = (&plan.model, &plan.parameters);
     row("run", plan.run.clone());

@@ -1,6 +1,6 @@
 //! Curves as SVG, by hand: two axes and a few lines need no library. Knows points and nothing else.
 
-use std::fmt::Write as _;
+use crate::format::push;
 
 /// One line of a plot.
 pub struct Curve<'a> {
@@ -38,7 +38,7 @@ pub fn svg(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
     let y_at = |y: f64| HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM);
 
     let mut s = String::new();
-    let mut add = |text: std::fmt::Arguments| s.write_fmt(text).expect("writing to a String cannot fail");
+    let mut add = |text: std::fmt::Arguments| push(&mut s, text);
     add(format_args!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
@@ -80,7 +80,7 @@ pub fn svg(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
             .enumerate()
             .filter(|(at, _)| at % every == 0 || *at == last)
         {
-            write!(path, "{:.1},{:.1} ", x_at(x), y_at(y)).expect("writing to a String cannot fail");
+            push(&mut path, format_args!("{:.1},{:.1} ", x_at(x), y_at(y)));
         }
         add(format_args!(
             "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\" points=\"{}\"/>\n\

@@ -77,12 +77,11 @@ impl Prepared {
     /// # Errors
     /// The measurement fails.
     pub fn predict_time(&mut self, args: &PlanArgs) -> Result<()> {
-        let (rate, source) = match args.assume_tflops {
-            Some(tflops) => (tflops * 1e12, "as --assume-tflops says".to_owned()),
-            None => {
-                let rate = device::measure_rate(&self.device, &self.plan.model, self.plan.device_batch_size)?;
-                (rate, format!("measured just now on {}", self.device.name()))
-            }
+        let (rate, source) = if let Some(tflops) = args.assume_tflops {
+            (tflops * 1e12, "as --assume-tflops says".to_owned())
+        } else {
+            let rate = device::measure_rate(&self.device, &self.plan.model, self.plan.device_batch_size)?;
+            (rate, format!("measured just now on {}", self.device.name()))
         };
         self.plan.set_rate(rate, source, args.price_per_hour);
         Ok(())

@@ -2,6 +2,7 @@
 //! and the lock that keeps two processes out of one run. Knows files, never how a stage works.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -92,7 +93,8 @@ impl StageRecord {
         let path = folder.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // A file in a folder's place is refused where the run's folder is checked.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
         let record = serde_json::from_str(&text).with_context(|| {
@@ -143,14 +145,15 @@ pub struct Lock {
     _file: File,
 }
 
-/// Makes the run's folder and takes its lock.
+/// Takes a run's lock, a file beside its folder, which need not exist yet.
 ///
 /// # Errors
-/// Another process works on this run, or the folder cannot be made.
+/// Another process works on this run, or the file cannot be made.
 pub fn lock(run: &RunFolder) -> Result<Lock> {
-    let path: PathBuf = run.root.join("lock");
+    let runs = run.root.parent().unwrap_or_else(|| Path::new("."));
+    let path: PathBuf = runs.join(format!(".{}.lock", run.name));
     let failed = || format!("cannot write {}", path.display());
-    std::fs::create_dir_all(&run.root).with_context(failed)?;
+    std::fs::create_dir_all(runs).with_context(failed)?;
     let file = File::create(&path).with_context(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),

@@ -1,14 +1,13 @@
 //! `report.md`: the plan against what happened, curves, samples, the machine, and cost / minutes /
 //! score in one line; for each figure the command that reproduces it. Speaks from the records alone.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::cli::ReportArgs;
-use crate::format::{bytes, duration, flop_rate, short, thousands};
+use crate::format::{bytes, duration, flop_rate, push, short, thousands};
 use crate::home::{Home, write_atomically};
 use crate::metrics::{self, Line};
 use crate::plot::{self, Curve};
@@ -46,10 +45,6 @@ pub fn write(home: &Home, name: &str, price_per_hour: Option<f64>) -> Result<Pat
     let path = run.folder.report_file();
     write_atomically(&path, text.as_bytes())?;
     Ok(path)
-}
-
-fn push(text: &mut String, part: std::fmt::Arguments) {
-    text.write_fmt(part).expect("writing to a String cannot fail");
 }
 
 /// Cost / minutes / score.

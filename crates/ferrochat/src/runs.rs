@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::errors::refuse;
+use crate::format::push;
 use crate::home::{Home, RunFolder};
 use crate::metrics;
 use crate::output;
@@ -167,41 +168,53 @@ pub fn show_command(home: &Home, name: &str, as_json: bool) -> Result<()> {
     }
     let mut text = format!("run {name} in {}\n", run.folder.root.display());
     for record in &run.stages {
-        text.push_str(&format!(
-            "\n{}: {} {}, {} of work\n  {}\n",
-            record.stage,
-            record.state.name(),
-            record.updated,
-            crate::format::duration(record.seconds),
-            record.command
-        ));
+        push(
+            &mut text,
+            format_args!(
+                "\n{}: {} {}, {} of work\n  {}\n",
+                record.stage,
+                record.state.name(),
+                record.updated,
+                crate::format::duration(record.seconds),
+                record.command
+            ),
+        );
     }
     if let Some(record) = run.stage("base") {
         let number = |pointer: &str| record.number(pointer);
         if let (Some(done), Some(steps)) = (number("/steps_done"), number("/plan/steps")) {
-            text.push_str(&format!("  {done} of {steps} steps\n"));
+            push(&mut text, format_args!("  {done} of {steps} steps\n"));
         }
         if let Some(bpb) = number("/val/bits_per_byte") {
-            text.push_str(&format!("  {bpb:.4} bits per byte on validation data\n"));
+            push(&mut text, format_args!("  {bpb:.4} bits per byte on validation data\n"));
         }
         if let Some(loss) = lines.iter().rev().find_map(|line| line.loss) {
-            text.push_str(&format!("  last training loss {loss:.4}\n"));
+            push(&mut text, format_args!("  last training loss {loss:.4}\n"));
         }
         let steps: Vec<String> = checkpoints.iter().map(ToString::to_string).collect();
-        text.push_str(&format!(
-            "  checkpoints after steps: {}\n",
-            if steps.is_empty() {
-                "none".to_owned()
-            } else {
-                steps.join(", ")
-            }
-        ));
+        push(
+            &mut text,
+            format_args!(
+                "  checkpoints after steps: {}\n",
+                if steps.is_empty() {
+                    "none".to_owned()
+                } else {
+                    steps.join(", ")
+                }
+            ),
+        );
         if matches!(record.state, State::Interrupted | State::Begun) {
-            text.push_str(&format!("  go on with: ferrochat train base --run {name} --resume\n"));
+            push(
+                &mut text,
+                format_args!("  go on with: ferrochat train base --run {name} --resume\n"),
+            );
         }
     }
     if run.folder.report_file().exists() {
-        text.push_str(&format!("\nreport: {}\n", run.folder.report_file().display()));
+        push(
+            &mut text,
+            format_args!("\nreport: {}\n", run.folder.report_file().display()),
+        );
     }
     output::print(&text)
 }

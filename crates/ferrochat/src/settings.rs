@@ -75,7 +75,7 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_iterations: Option<i64>,
     /// Training tokens per parameter
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    #[arg(long, value_name = "R", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_param_data_ratio: Option<f64>,
     /// Rows per forward and backward pass; smaller needs less memory
@@ -87,23 +87,23 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_batch_size: Option<i64>,
     /// Learning rate of the embedding
-    #[arg(long, value_name = "LR", allow_negative_numbers = true)]
+    #[arg(long, value_name = "LR", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding_lr: Option<f64>,
     /// Learning rate of the head
-    #[arg(long, value_name = "LR", allow_negative_numbers = true)]
+    #[arg(long, value_name = "LR", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unembedding_lr: Option<f64>,
     /// Learning rate of the matrices (Muon)
-    #[arg(long, value_name = "LR", allow_negative_numbers = true)]
+    #[arg(long, value_name = "LR", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matrix_lr: Option<f64>,
     /// Learning rate of the scalars
-    #[arg(long, value_name = "LR", allow_negative_numbers = true)]
+    #[arg(long, value_name = "LR", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scalar_lr: Option<f64>,
     /// Weight decay of the matrices (Muon)
-    #[arg(long, value_name = "WD", allow_negative_numbers = true)]
+    #[arg(long, value_name = "WD", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
     /// Steps over which the rates rise
@@ -115,11 +115,11 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum_warmup_steps: Option<usize>,
     /// Part of the steps over which the rates fall
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    #[arg(long, value_name = "R", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmdown_ratio: Option<f64>,
     /// Rates at the end, as a part of the full ones
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    #[arg(long, value_name = "R", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_lr_frac: Option<f64>,
     /// Measure bits per byte on validation data every N steps
@@ -358,6 +358,14 @@ impl Flags {
             flags.data = Some(std::path::absolute(path).map_err(|error| usage(format!("--data: {error}")))?);
         }
         Ok(flags)
+    }
+}
+
+/// JSON has no NaN and no infinities, and no setting means anything with one.
+fn finite(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err("it must be a finite number".to_owned()),
     }
 }
 

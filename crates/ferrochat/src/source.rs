@@ -28,13 +28,11 @@ pub fn open(path: Option<&Path>, text_field: &str) -> Result<Corpus> {
             TextDocuments::Whole
         },
     };
-    match path {
-        Some(path) => Corpus::open(path, options).map_err(usage),
-        None => {
-            let text = generator::small_text(GENERATED_SEED, GENERATED_BYTES);
-            Corpus::from_text(GENERATED_NAME, text, options).map_err(usage)
-        }
-    }
+    let Some(path) = path else {
+        let text = generator::small_text(GENERATED_SEED, GENERATED_BYTES);
+        return Corpus::from_text(GENERATED_NAME, text, options).map_err(usage);
+    };
+    Corpus::open(path, options).map_err(usage)
 }
 
 /// How rows are made of this corpus in a run with this seed.

@@ -31,7 +31,7 @@ use crate::stages::tokenizer;
 use crate::{format, machine, source};
 
 /// A checkpoint is made at least this often.
-const SAVE_AFTER: Duration = Duration::from_secs(300);
+const SAVE_AFTER: Duration = Duration::from_mins(5);
 
 /// `train base`
 ///
@@ -132,19 +132,17 @@ impl Training {
             settings,
             base,
             corpus,
+            tokenizer,
             device,
             mut plan,
             fresh,
             price_per_hour,
-            ..
         } = prepared;
         let corpus = corpus.expect("only a dry run does without data");
         let folder = run.stage("base");
-        if fresh {
-            remove_old(&run)?;
-        }
-
-        let tokenizer = Arc::new(tokenizer::stage(&run, &corpus, &settings, interrupt)?);
+        let obtained = tokenizer::obtain(tokenizer, &corpus, &settings, interrupt)?;
+        let seconds = obtained.seconds;
+        let tokenizer = Arc::new(obtained.tokenizer);
         if tokenizer.vocab_size() != plan.model.vocab_size {
             let time = plan.time.take();
             plan = Plan::new(
@@ -187,6 +185,11 @@ impl Training {
         let mut loader = Loader::start(&corpus, Arc::clone(&tokenizer), config, loader_state.clone()).map_err(usage)?;
         let batch = loader.next_batch().map_err(usage)?;
 
+        // Nothing has been written until here.
+        if fresh {
+            remove_old(&run)?;
+        }
+        tokenizer::keep(&run, &tokenizer, seconds, &corpus, &settings)?;
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let metrics = Metrics::open(&folder, step as u64)?;
         let mut record = base.unwrap_or_else(|| {
@@ -297,12 +300,7 @@ impl Training {
             std::mem::swap(self.loader_state.get_or_insert_default(), &mut done.state);
             self.loader.recycle(done);
         }
-        if !loss.is_finite() {
-            anyhow::bail!(
-                "the loss of step {} is {loss}: training has diverged, the last checkpoint is kept; begin again with lower rates (--matrix-lr, --embedding-lr) or a longer --warmup-steps",
-                self.step
-            );
-        }
+        refuse_divergence(self.step, loss)?;
         let pace = self.schedule.at(self.step);
         self.optimizer.step(&pace);
         self.gpt.device().synchronize();
@@ -419,4 +417,37 @@ fn remove_old(run: &RunFolder) -> Result<()> {
         std::fs::remove_dir_all(folder).with_context(|| format!("cannot delete {}", folder.display()))?;
     }
     Ok(())
+}
+
+/// No step is taken after a loss that is no number: the weights and the last checkpoint stay sound.
+fn refuse_divergence(step: usize, loss: f64) -> Result<()> {
+    if !loss.is_finite() {
+        anyhow::bail!(
+            "the loss of step {step} is {loss}: training has diverged, the last checkpoint is kept; begin again with lower rates (--matrix-lr, --embedding-lr) or a longer --warmup-steps"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_training() {
+        assert!(refuse_divergence(3, 1.5).is_ok());
+        for loss in [f64::NAN, f64::INFINITY] {
+            let sentence = refuse_divergence(3, loss).unwrap_err().to_string();
+            assert!(
+                sentence.contains("step 3") && sentence.contains("--matrix-lr"),
+                "{sentence}"
+            );
+        }
+    }
+
+    #[test]
+    fn periodic_actions_can_be_turned_off() {
+        assert!(is_due(5, 0) && is_due(5, 10) && !is_due(5, 11));
+        assert!(!is_due(-1, 10) && !is_due(0, 10));
+    }
 }

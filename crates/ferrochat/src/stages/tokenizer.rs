@@ -95,27 +95,61 @@ pub fn train(corpus: &Corpus, recipe: &Recipe, interrupt: Option<&Interrupt>) ->
     Ok(tokenizer)
 }
 
-/// The stage: trains the tokenizer of a run, unless it has one. The caller holds the run's lock.
+/// The tokenizer of a run, and how many seconds it took if it was trained just now.
+pub struct Obtained {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// None if it was trained before.
+    pub seconds: Option<f64>,
+}
+
+/// The stage's work: trains the tokenizer of a run, unless it has one. Writes nothing.
 ///
 /// # Errors
-/// As [`train`], and files that cannot be written.
-pub fn stage(run: &RunFolder, corpus: &Corpus, settings: &Settings, interrupt: &Interrupt) -> Result<Tokenizer> {
-    let file = run.tokenizer_file();
-    if file.exists() {
-        return load(&file);
+/// As [`train`].
+pub fn obtain(
+    existing: Option<Tokenizer>,
+    corpus: &Corpus,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> Result<Obtained> {
+    if let Some(tokenizer) = existing {
+        return Ok(Obtained {
+            tokenizer,
+            seconds: None,
+        });
     }
     let begun = Instant::now();
     let tokenizer = train(corpus, &Recipe::new(settings), Some(interrupt))?;
-    let seconds = begun.elapsed().as_secs_f64();
-    save(run, &tokenizer, corpus, settings, seconds)?;
+    Ok(Obtained {
+        tokenizer,
+        seconds: Some(begun.elapsed().as_secs_f64()),
+    })
+}
+
+/// The stage's result: writes a tokenizer that was trained just now into the run. The caller holds its lock.
+///
+/// # Errors
+/// Files that cannot be written.
+pub fn keep(
+    run: &RunFolder,
+    tokenizer: &Tokenizer,
+    seconds: Option<f64>,
+    corpus: &Corpus,
+    settings: &Settings,
+) -> Result<()> {
+    let Some(seconds) = seconds else {
+        return Ok(());
+    };
+    save(run, tokenizer, corpus, settings, seconds)?;
     eprintln!(
         "tokenizer: {} of {} ids trained on {} in {}",
-        kind_name(&tokenizer),
+        kind_name(tokenizer),
         tokenizer.vocab_size(),
         corpus.describe(),
         crate::format::duration(seconds)
     );
-    Ok(tokenizer)
+    Ok(())
 }
 
 fn save(run: &RunFolder, tokenizer: &Tokenizer, corpus: &Corpus, settings: &Settings, seconds: f64) -> Result<()> {
