@@ -5,12 +5,13 @@
 
 use super::elem::Elem;
 
-/// `eˣ` within 2 ulp (Cephes); 0 below −87.3, so that masked scores of −∞ vanish.
+/// `eˣ` within 2 ulp (Cephes); 0 below −87.3, so that masked scores of −∞ vanish, and e⁸⁸ above 88.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it rounds to an integer
-    let clamped = x.clamp(-87.3, 88.7);
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it rounds to an integer, which the low bits then hold
+    let clamped = x.clamp(-87.3, 88.0);
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = clamped - n * 0.693_359_4 - n * -2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
     p = p * r + 1.398_2e-3;
@@ -19,10 +20,9 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 0.5;
     let y = p * r * r + r + 1.0;
-    // In two factors, because 2ⁿ itself overflows for n = 128.
-    let half = (n as i32) >> 1;
-    let power = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
-    let scaled = y * power(half) * power(n as i32 - half);
+    // 2ⁿ, −126 ≤ n ≤ 127, put together from its exponent.
+    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    let scaled = y * f32::from_bits(exponent << 23);
     if x < -87.3 { 0.0 } else { scaled }
 }
 
