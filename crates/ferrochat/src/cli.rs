@@ -36,10 +36,10 @@ pub enum Command {
         args_override_self = true,
         after_help = "Examples:
   ferrochat speedrun
-  ferrochat speedrun --data notes/ --run notes --depth 6
+  ferrochat speedrun --data notes/ --run notes --num-iterations 2000
   ferrochat speedrun --preset d24 --data climbmix/ --dry-run --price-per-hour 24
 
-An interrupted speedrun goes on where it was when the same line is typed again."
+Without --preset the preset is spark. An interrupted speedrun goes on where it was when the same line is typed again."
     )]
     Speedrun(SpeedrunArgs),
     /// Train a tokenizer, or use one
@@ -120,9 +120,9 @@ pub struct SpeedrunArgs {
     /// Which run.
     #[command(flatten)]
     pub run: RunArgs,
-    /// Machine.
-    #[command(flatten)]
-    pub machine: MachineArgs,
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     /// Plan.
     #[command(flatten)]
     pub plan: PlanArgs,
@@ -154,9 +154,9 @@ pub struct BaseArgs {
     /// Which run.
     #[command(flatten)]
     pub run: RunArgs,
-    /// Machine.
-    #[command(flatten)]
-    pub machine: MachineArgs,
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     /// Plan.
     #[command(flatten)]
     pub plan: PlanArgs,

@@ -31,6 +31,14 @@ pub fn open(args: &MachineArgs) -> Result<Device> {
     Device::cpu(&options).map_err(usage)
 }
 
+/// The element type of a device as `--dtype` takes it.
+pub fn dtype_name(device: &Device) -> &'static str {
+    match device.compute_dtype() {
+        DType::Bf16 => "bf16",
+        _ => "f32",
+    }
+}
+
 /// Time that measuring may take.
 const ENOUGH: Duration = Duration::from_millis(400);
 

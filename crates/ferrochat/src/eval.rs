@@ -156,7 +156,7 @@ pub fn bpb_command(home: &Home, args: &BpbArgs) -> Result<()> {
     let settings = &trained.settings;
     let data = args.data.as_deref().or(settings.data.as_deref());
     let corpus = source::open(data, &settings.text_field)?;
-    let tokens = args.eval_tokens.unwrap_or(settings.eval_tokens);
+    let tokens = args.eval_tokens.or(settings.eval_tokens).unwrap_or(1);
     let batch_size = args.device_batch_size.unwrap_or(settings.device_batch_size);
     if batch_size == 0 || tokens == 0 {
         refuse!("--device-batch-size and --eval-tokens must be at least 1");

@@ -18,6 +18,8 @@ const CHARS_PER_SHARD: f64 = 250e6;
 const SHARD_BYTES: u64 = 100_000_000;
 /// Best fit cuts documents to fill rows: about this many tokens are read for each that is trained on.
 const BEST_FIT_READS: f64 = 1.35;
+/// Validation tokens of an evaluation in the reference.
+const MOST_EVAL_TOKENS: u64 = 80 << 19;
 /// Spare shards, as the reference rounds "for safety".
 const SPARE_SHARDS: f64 = 1.1;
 
@@ -44,6 +46,10 @@ pub struct Plan {
     pub steps: usize,
     /// Training tokens.
     pub tokens: u64,
+    /// Validation tokens of each evaluation.
+    pub eval_tokens: u64,
+    /// Evaluations in the run.
+    pub evaluations: u64,
     /// Tokens per parameter that the horizon counts.
     pub tokens_per_parameter: f64,
     /// To train on one token, by the reference's formula.
@@ -107,7 +113,7 @@ pub struct TimePlan {
     pub flops_per_second: f64,
     /// Where that rate comes from.
     pub source: String,
-    /// Training alone, without evaluations.
+    /// Training and evaluations.
     pub minutes: f64,
     /// Dollars, where a price is known.
     pub cost: Option<f64>,
@@ -161,6 +167,10 @@ impl Plan {
             grad_accum_steps: horizon.batch_tokens / micro_batch,
             steps: horizon.steps,
             tokens,
+            eval_tokens: settings
+                .eval_tokens
+                .unwrap_or((tokens / 20).clamp(1 << 14, MOST_EVAL_TOKENS)),
+            evaluations: 1 + u64::try_from(settings.eval_every).map_or(0, |every| horizon.steps as u64 / every.max(1)),
             tokens_per_parameter: tokens as f64 / horizon.scaling_parameters as f64,
             flops_per_token: facts.flops_per_token,
             total_flops: facts.flops_per_token * tokens as f64,
@@ -178,7 +188,9 @@ impl Plan {
 
     /// Adds how long it takes at a rate.
     pub fn set_rate(&mut self, flops_per_second: f64, source: String, price_per_hour: Option<f64>) {
-        let minutes = self.total_flops / flops_per_second / 60.0;
+        // A forward pass is a third of a training pass.
+        let evaluated = (self.evaluations * self.eval_tokens) as f64 / 3.0;
+        let minutes = (self.total_flops + evaluated * self.flops_per_token) / flops_per_second / 60.0;
         self.time = Some(TimePlan {
             flops_per_second,
             source,

@@ -74,6 +74,10 @@ pub fn table(plan: &Plan) -> String {
         "arithmetic",
         format!("{:.2e} FLOPs, {:.2e} per token", plan.total_flops, plan.flops_per_token),
     );
+    row(
+        "evaluations",
+        format!("{} on {} tokens each", plan.evaluations, thousands(plan.eval_tokens)),
+    );
     if let Some(source) = &plan.data.source {
         row("data", source.to_string());
     }
@@ -83,7 +87,11 @@ pub fn table(plan: &Plan) -> String {
     if let Some(how) = &plan.data.shards_how {
         row("", how.clone());
     }
-    row("memory", bytes(plan.memory_bytes));
+    let available = crate::machine::available_memory();
+    let here = available.map_or_else(String::new, |available| {
+        format!(", {} available here", bytes(available))
+    });
+    row("memory", format!("{}{here}", bytes(plan.memory_bytes)));
     row(
         "disk",
         format!(

@@ -17,7 +17,7 @@ use crate::stages::tokenizer::{self, Recipe};
 use crate::{plan_text, source};
 
 /// The preset of those who name neither a preset nor a depth.
-const DEFAULT_PRESET: &str = "spark";
+pub const DEFAULT_PRESET: &str = "spark";
 
 /// A run that may begin, or go on.
 pub struct Prepared {
@@ -45,15 +45,22 @@ pub struct Prepared {
 ///
 /// # Errors
 /// One sentence, as usage.
-pub fn prepare(home: &Home, flags: &Flags, run: &RunArgs, machine: &MachineArgs, plan: &PlanArgs) -> Result<Prepared> {
+pub fn prepare(home: &Home, flags: &Flags, run: &RunArgs, threads: Option<usize>, plan: &PlanArgs) -> Result<Prepared> {
     refuse_wrong_prices(plan)?;
-    let (folder, settings, base) = choose(home, flags, run)?;
+    let (folder, mut settings, base) = choose(home, flags, run)?;
     let corpus = corpus(&settings, plan.dry_run)?;
     let tokenizer = existing_tokenizer(&folder, flags, run.fresh)?;
-    let device = device::open(machine)?;
+    let machine = MachineArgs {
+        threads,
+        dtype: settings.dtype.clone(),
+    };
+    let device = device::open(&machine)?;
     let vocab_size = vocab_size(&settings, tokenizer.as_ref(), corpus.as_ref())?;
     let source = corpus.as_ref().map(|corpus| corpus.describe().clone());
     let plan_of_run = Plan::new(&folder.name, &settings, vocab_size, &device, source)?;
+    // What was found out is remembered, so that the run goes on with the same.
+    settings.dtype = Some(device::dtype_name(&device).to_owned());
+    settings.eval_tokens = Some(plan_of_run.eval_tokens);
     if !plan.dry_run {
         plan_of_run.refuse_too_much_memory()?;
         check_writable(&folder.root, plan_of_run.disk_bytes)?;

@@ -29,13 +29,13 @@ pub fn all() -> Vec<Preset> {
                 max_seq_len: Some(128),
                 window_pattern: Some("L".to_owned()),
                 vocab_size: Some(512),
-                num_iterations: Some(600),
+                num_iterations: Some(400),
                 device_batch_size: Some(16),
                 total_batch_size: Some(2048),
                 warmup_steps: Some(20),
                 eval_every: Some(100),
                 eval_tokens: Some(16_384),
-                sample_every: Some(300),
+                sample_every: Some(200),
                 ..SMALL
             },
         },
@@ -119,6 +119,7 @@ const NONE: Flags = Flags {
     eval_tokens: None,
     sample_every: None,
     save_every: None,
+    dtype: None,
     seed: None,
 };
 

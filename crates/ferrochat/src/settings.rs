@@ -126,7 +126,7 @@ pub struct Flags {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<i64>,
-    /// Tokens to measure on
+    /// Tokens to measure on [default: a twentieth of the training tokens, 42 million at most]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_tokens: Option<u64>,
@@ -138,6 +138,10 @@ pub struct Flags {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub save_every: Option<i64>,
+    /// Element type of activations: bf16 or f32 [default: FERROCHAT_DTYPE, else bf16 where the hardware has it]
+    #[arg(long, value_name = "TYPE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
     /// Seed of the starting weights and of random windows
     #[arg(long, value_name = "S")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,9 +179,10 @@ pub struct Settings {
     pub warmdown_ratio: f64,
     pub final_lr_frac: f64,
     pub eval_every: i64,
-    pub eval_tokens: u64,
+    pub eval_tokens: Option<u64>,
     pub sample_every: i64,
     pub save_every: i64,
+    pub dtype: Option<String>,
     pub seed: u64,
 }
 
@@ -212,16 +217,18 @@ impl Default for Settings {
             warmdown_ratio: 0.65,
             final_lr_frac: 0.05,
             eval_every: 250,
-            eval_tokens: 80 << 19,
+            eval_tokens: None,
             sample_every: 2000,
             save_every: -1,
+            dtype: None,
             seed: 42,
         }
     }
 }
 
-/// May be different when a run goes on: they change what is shown and kept, not what is learned.
-const FREE_ON_RESUME: [&str; 3] = ["eval_every", "sample_every", "save_every"];
+/// May be different when a run goes on: they change what is shown and kept, not what is learned; and
+/// another machine may lack an element type, whose rounding is then different.
+const FREE_ON_RESUME: [&str; 4] = ["eval_every", "sample_every", "save_every", "dtype"];
 
 impl Settings {
     /// Defaults, then the preset, then the flags.
@@ -291,7 +298,7 @@ impl Settings {
             ("n-kv-head", self.n_kv_head.unwrap_or(1), 1 << 16),
             ("max-seq-len", self.max_seq_len, 1 << 24),
             ("device-batch-size", self.device_batch_size, 1 << 20),
-            ("eval-tokens", self.eval_tokens as usize, usize::MAX),
+            ("eval-tokens", self.eval_tokens.unwrap_or(1) as usize, 1 << 40),
         ];
         for (flag, value, most) in positive {
             if value == 0 || value > most {

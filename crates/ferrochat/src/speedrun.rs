@@ -23,7 +23,15 @@ const SAMPLES: usize = 3;
 /// # Errors
 /// Anything refused, a failure, or an interrupt.
 pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
-    let mut prepared = prepare(home, &args.flags, &args.run, &args.machine, &args.plan)?;
+    let mut flags = args.flags.clone();
+    let known = |name: &String| {
+        home.run(name)
+            .is_ok_and(|run| run.stage("base").join("stage.json").exists())
+    };
+    if flags.preset.is_none() && (args.run.fresh || !args.run.run.as_ref().is_some_and(known)) {
+        flags.preset = Some(prepare::DEFAULT_PRESET.to_owned());
+    }
+    let mut prepared = prepare(home, &flags, &args.run, args.threads, &args.plan)?;
     if args.plan.dry_run {
         return prepared.print_plan(&args.plan);
     }
@@ -56,7 +64,7 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
         base::train(prepared, &interrupt).map_err(|error| with_own_line(error, &run))?;
     }
 
-    write_samples(home, &run, &args.machine)?;
+    write_samples(home, &run, args.threads)?;
     let path = report::write(home, &run.name, price)?;
     let copied = match report::copy(home, &run.name, Path::new(".")) {
         Ok(copy) => format!(", copied to {}", copy.display()),
@@ -82,11 +90,11 @@ fn with_own_line(error: anyhow::Error, run: &RunFolder) -> anyhow::Error {
 }
 
 /// Lets the model write and keeps what it wrote in the record, for the report.
-fn write_samples(home: &Home, run: &RunFolder, machine: &MachineArgs) -> Result<()> {
+fn write_samples(home: &Home, run: &RunFolder, threads: Option<usize>) -> Result<()> {
     let args = ModelArgs {
         run: run.name.clone(),
         step: None,
-        machine: machine.clone(),
+        machine: MachineArgs { threads, dtype: None },
     };
     let trained = model::load(home, &args)?;
     let options = sample::usual(SAMPLES, 120);

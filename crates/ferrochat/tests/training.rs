@@ -37,19 +37,17 @@ fn start_and_wait(place: &Place, run: &str, args: &[&str], steps: usize) -> Chil
         .spawn()
         .unwrap();
     let metrics = place.base(run).join("metrics.jsonl");
-    let patience = Instant::now();
-    loop {
-        let done = std::fs::read_to_string(&metrics).unwrap_or_default().lines().count();
-        if done >= steps {
-            return child;
-        }
-        if patience.elapsed() > Duration::from_mins(2) {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("{done} of {steps} steps after two minutes");
-        }
+    let begun = Instant::now();
+    let done = || std::fs::read_to_string(&metrics).unwrap_or_default().lines().count();
+    while done() < steps && begun.elapsed() < Duration::from_mins(2) {
         std::thread::sleep(Duration::from_millis(1));
     }
+    if done() < steps {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("{} of {steps} steps after two minutes", done());
+    }
+    child
 }
 
 fn assert_same_model(a: &Path, b: &Path) {

@@ -38,7 +38,7 @@ const SAVE_AFTER: Duration = Duration::from_mins(5);
 /// # Errors
 /// Anything refused, a failure, or an interrupt.
 pub fn command(home: &Home, args: &BaseArgs) -> Result<()> {
-    let mut prepared = prepare(home, &args.flags, &args.run, &args.machine, &args.plan)?;
+    let mut prepared = prepare(home, &args.flags, &args.run, args.threads, &args.plan)?;
     if args.plan.dry_run {
         return prepared.print_plan(&args.plan);
     }
@@ -163,7 +163,7 @@ impl Training {
             packing,
             settings.device_batch_size,
             settings.max_seq_len,
-            settings.eval_tokens,
+            plan.eval_tokens,
         );
         evaluator.check()?;
 
