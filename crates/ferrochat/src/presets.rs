@@ -49,13 +49,14 @@ pub fn all() -> Vec<Preset> {
                 max_seq_len: Some(64),
                 window_pattern: Some("L".to_owned()),
                 tokenizer: Some("char".to_owned()),
-                num_iterations: Some(2000),
+                num_iterations: Some(1200),
                 device_batch_size: Some(12),
                 total_batch_size: Some(768),
                 warmup_steps: Some(50),
-                eval_every: Some(250),
-                eval_tokens: Some(65_536),
-                sample_every: Some(1000),
+                eval_every: Some(300),
+                // All of Tiny Shakespeare's validation part.
+                eval_tokens: Some(131_072),
+                sample_every: Some(600),
                 ..SMALL
             },
         },
