@@ -22,7 +22,8 @@ pub struct ReplyOptions {
     pub max_tokens: usize,
     /// How tokens are drawn. Sample `s` of prompt `p` draws from stream `p · samples + s` of the seed.
     pub sampling: Sampling,
-    /// Replies that are written at once, where there are as many; memory grows with it.
+    /// Replies that are written at once, where there are as many; memory grows with it. The samples of one prompt
+    /// are never torn apart; where they fill a batch, it processes its prompt only once.
     pub batch: usize,
 }
 
@@ -36,7 +37,7 @@ impl Default for ReplyOptions {
                 top_k: Some(50),
                 ..Sampling::default()
             },
-            batch: 64,
+            batch: 16,
         }
     }
 }
