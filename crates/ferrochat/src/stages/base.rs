@@ -165,25 +165,31 @@ impl Training {
             settings.max_seq_len,
             plan.eval_tokens,
         );
-        evaluator.check()?;
-
         let gpt = Gpt::new(&device, &plan.model).map_err(usage)?;
         let mut optimizer = Optimizer::new(&gpt, &plan.rates(&settings));
         let checkpoints = Checkpoints::new(&folder, settings.save_every, &tokenizer);
-        let resumed = match &base {
-            Some(_) => checkpoints.restore_latest(&gpt, &mut optimizer)?,
-            None => None,
-        };
-        if resumed.is_none() {
-            gpt.initialize(settings.seed);
-        }
+        // Reading and tokenising the first batches takes as long as making the weights: side by side.
+        let started = std::thread::scope(|scope| -> Result<_> {
+            let check = scope.spawn(|| evaluator.check());
+            let resumed = match &base {
+                Some(_) => checkpoints.restore_latest(&gpt, &mut optimizer)?,
+                None => None,
+            };
+            let state = resumed.as_ref().and_then(|resumed| resumed.loader.clone());
+            let mut loader = Loader::start(&corpus, Arc::clone(&tokenizer), config, state).map_err(usage)?;
+            if resumed.is_none() {
+                gpt.initialize(settings.seed);
+            }
+            let batch = loader.next_batch().map_err(usage)?;
+            check.join().expect("the check's errors are results")?;
+            Ok((resumed, loader, batch))
+        });
+        let (resumed, loader, batch) = started?;
         let step = resumed.as_ref().map_or(0, |resumed| resumed.step);
         let (elapsed, smooth_loss) = resumed
             .as_ref()
             .map_or((0.0, 0.0), |r| (r.trainer.elapsed, r.trainer.smooth_loss));
         let loader_state = resumed.and_then(|resumed| resumed.loader);
-        let mut loader = Loader::start(&corpus, Arc::clone(&tokenizer), config, loader_state.clone()).map_err(usage)?;
-        let batch = loader.next_batch().map_err(usage)?;
 
         // Nothing has been written until here.
         if fresh {
