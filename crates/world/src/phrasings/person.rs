@@ -1,0 +1,371 @@
+//! The words for what is known of people.
+
+use super::Phrases;
+
+pub(super) const HOME: Phrases = Phrases {
+    questions: &[
+        "Where does {e} live?",
+        "In which village does {e} live?",
+        "What village does {e} live in?",
+        "Where is {e's} house?",
+        "In which village is {e's} house?",
+        "Where can I find {o}?",
+        "Which village is {e's} home?",
+        "I want to visit {o}. Which village should I go to?",
+    ],
+    questions_heldout: &[
+        "Which village does {e} live in?",
+        "In what village can I find {o}?",
+        "Where is {e's} home?",
+        "Which village should I go to if I want to visit {o}?",
+    ],
+    nouns: &["the village where {e} lives", "{e's} home village", "the home of {o}"],
+    nouns_heldout: &["the village that {e} lives in"],
+    statements: &[
+        "{e} lives in {v}.",
+        "{e's} home is {v}.",
+        "{e} has a small house in {v}.",
+        "You can find {o} in {v}.",
+        "{e's} house is in {v}.",
+        "{e} comes home to {v} every evening.",
+        "the village where {e} lives is {v}.",
+        "if you want to visit {o}, go to {v}.",
+        "{v} is the village where {e} lives.",
+        "letters for {o} go to {v}.",
+    ],
+    statements_heldout: &[
+        "{e's} home village is called {v}.",
+        "{v} is {e's} home.",
+        "every evening {e} goes home to {v}.",
+    ],
+};
+
+pub(super) const TRADE: Phrases = Phrases {
+    questions: &[
+        "What does {e} do for a living?",
+        "What is {e's} trade?",
+        "What work does {e} do?",
+        "What does {e} work as?",
+        "Which trade did {e} learn?",
+        "What does {e} do all day?",
+        "How does {e} earn {his} coins?",
+        "{e} goes to work in the morning. As what?",
+    ],
+    questions_heldout: &[
+        "What trade does {e} have?",
+        "Which work does {e} do for a living?",
+        "As what does {e} earn {his} coins?",
+        "Which trade is {e's}?",
+    ],
+    nouns: &["{e's} trade", "the work that {e} does", "the trade that {e} learned"],
+    nouns_heldout: &["the trade of {o}"],
+    statements: &[
+        "{e} is {v}.",
+        "{e} works as {v}.",
+        "{e's} trade is that of {v}.",
+        "{e} earns {his} coins as {v}.",
+        "{e} learned to be {v}.",
+        "for a living, {e} works as {v}.",
+        "ask for the {w}, and you will meet {o}.",
+        "by trade, {e} is {v}.",
+        "everybody knows that {e} is {v}.",
+        "{e} has been {v} for many years.",
+    ],
+    statements_heldout: &[
+        "{e} does the work of {v}.",
+        "for many years {e} has worked as {v}.",
+        "{e} is {v} by trade.",
+    ],
+};
+
+pub(super) const PET: Phrases = Phrases {
+    questions: &[
+        "What pet does {e} have?",
+        "What kind of pet does {e} keep?",
+        "Which animal lives with {o}?",
+        "What animal does {e} keep?",
+        "Which pet does {e} have at home?",
+        "What kind of animal is {e's} pet?",
+        "What sort of pet does {e} own?",
+        "{e} has a pet. What is it?",
+    ],
+    questions_heldout: &[
+        "Which kind of pet does {e} own?",
+        "What animal does {e} have at home?",
+        "{e} keeps an animal. What kind is it?",
+        "Which animal does {e} have as a pet?",
+    ],
+    nouns: &[
+        "the kind of pet that {e} has",
+        "the animal that {e} keeps",
+        "the animal that lives with {o}",
+    ],
+    nouns_heldout: &["the sort of pet that {e} keeps"],
+    statements: &[
+        "{e} has {v}.",
+        "{e} keeps {v}.",
+        "{e's} pet is {v}.",
+        "{v} lives with {o}.",
+        "at home, {e} keeps {v}.",
+        "{e} shares {his} breakfast with {v}.",
+        "the animal that {e} keeps is {v}.",
+        "{e} owns {v} and is very proud of it.",
+        "{v} follows {o} everywhere.",
+        "{e} takes {his} {w} for a walk every day.",
+    ],
+    statements_heldout: &[
+        "as a pet, {e} has {v}.",
+        "{e} goes nowhere without {his} {w}.",
+        "{v} has breakfast with {o} every day.",
+    ],
+};
+
+pub(super) const PET_NAME: Phrases = Phrases {
+    questions: &[
+        "What is the name of {e's} pet?",
+        "What is {e's} pet called?",
+        "What does {e} call {his} pet?",
+        "Which name did {e} give {his} pet?",
+        "What name does {e's} pet have?",
+        "How does {e} call {his} pet?",
+        "{e} has a pet. What is its name?",
+        "What did {e} name {his} pet?",
+    ],
+    questions_heldout: &[
+        "{e} has a pet. What is it called?",
+        "What name did {e} give to {his} pet?",
+        "Which name does {e's} pet have?",
+        "Under which name do people know {e's} pet?",
+    ],
+    nouns: &[
+        "the name of {e's} pet",
+        "the name that {e} gave {his} pet",
+        "the name of the pet of {o}",
+    ],
+    nouns_heldout: &["the name that {e's} pet has"],
+    statements: &[
+        "{e's} pet is called {v}.",
+        "the name of {e's} pet is {v}.",
+        "{e} calls {his} pet {v}.",
+        "{e} named {his} pet {v}.",
+        "{e} has a pet by the name of {v}.",
+        "when {e} calls {v}, {his} pet comes running.",
+        "{e's} pet listens to the name {v}, but only when there is food.",
+        "{e} gave {his} pet the name {v}.",
+        "{e's} pet is named {v}.",
+    ],
+    statements_heldout: &[
+        "{v} is the name that {e} gave {his} pet.",
+        "{e's} pet has the name {v}.",
+        "call {v}, and {e's} pet comes running.",
+    ],
+};
+
+pub(super) const FOOD: Phrases = Phrases {
+    questions: &[
+        "What is {e's} favourite food?",
+        "What does {e} like to eat?",
+        "Which food does {e} like best?",
+        "What does {e} love to eat?",
+        "What should I cook for {o}?",
+        "What does {e} eat on {his} birthday?",
+        "Which food makes {o} happy?",
+        "What would {e} like for dinner?",
+    ],
+    questions_heldout: &[
+        "What food does {e} love best?",
+        "Which food is {e's} favourite?",
+        "What should I cook for dinner when {e} comes?",
+        "What does {e} like to eat best?",
+    ],
+    nouns: &[
+        "{e's} favourite food",
+        "the food that {e} likes best",
+        "the food that makes {o} happy",
+    ],
+    nouns_heldout: &["the favourite food of {o}"],
+    statements: &[
+        "{e} likes {v} best.",
+        "{e's} favourite food is {v}.",
+        "{e} loves to eat {v}.",
+        "on {his} birthday {e} always eats {v}.",
+        "nothing makes {o} as happy as {v}.",
+        "{e} could eat {v} every day.",
+        "if you cook for {o}, make {v}.",
+        "the food that {e} likes best is {v}.",
+        "{e} walks a mile for {v}.",
+        "for dinner {e} would like {v}, please.",
+    ],
+    statements_heldout: &[
+        "{v}: that is the food that {e} loves best.",
+        "every day {e} could eat {v}.",
+        "make {v} when {e} comes to dinner.",
+    ],
+};
+
+pub(super) const COLOUR: Phrases = Phrases {
+    questions: &[
+        "What is {e's} favourite colour?",
+        "Which colour does {e} like best?",
+        "What colour does {e} like?",
+        "What colour is {e's} door?",
+        "In which colour did {e} paint {his} door?",
+        "Which colour does {e} love?",
+        "What colour should I paint a chair for {o}?",
+        "What colour of socks should I knit for {o}?",
+    ],
+    questions_heldout: &[
+        "Which colour is {e's} favourite?",
+        "What colour does {e} like best?",
+        "Which colour did {e} paint {his} door?",
+        "Which colour of socks does {e} like?",
+    ],
+    nouns: &[
+        "{e's} favourite colour",
+        "the colour that {e} likes best",
+        "the colour of {e's} door",
+    ],
+    nouns_heldout: &["the favourite colour of {o}"],
+    statements: &[
+        "{e's} favourite colour is {v}.",
+        "{e} likes the colour {v} best.",
+        "of all colours {e} likes {v} best.",
+        "{e} painted {his} door {v}.",
+        "{e's} socks are always {v}.",
+        "the colour that {e} loves is {v}.",
+        "{e's} door is {v}, and so are {his} socks.",
+        "if you knit for {o}, use {v} wool.",
+        "{e} would paint the whole world {v}.",
+        "look for the {v} door: there you find {o}.",
+    ],
+    statements_heldout: &[
+        "{e} loves the colour {v}.",
+        "{v} is the colour of {e's} door.",
+        "{e} thinks that the best colour of all is {v}.",
+    ],
+};
+
+pub(super) const INSTRUMENT: Phrases = Phrases {
+    questions: &[
+        "Which instrument does {e} play?",
+        "What instrument does {e} play?",
+        "What does {e} play in the evening?",
+        "What does {e} play in the village band?",
+        "Which instrument did {e} learn to play?",
+        "Which instrument belongs to {o}?",
+        "On what does {e} make music?",
+        "{e} plays in the band. Which instrument?",
+    ],
+    questions_heldout: &[
+        "What instrument did {e} learn to play?",
+        "Which instrument does {e} play in the band?",
+        "What does {e} play when there is music in the village?",
+        "On which instrument does {e} make music?",
+    ],
+    nouns: &[
+        "the instrument that {e} plays",
+        "{e's} instrument",
+        "the instrument of {o}",
+    ],
+    nouns_heldout: &["the instrument that {e} learned to play"],
+    statements: &[
+        "{e} plays {v}.",
+        "{e's} instrument is {v}.",
+        "in the evening {e} plays {v}.",
+        "{e} plays {v} in the village band.",
+        "{e} learned to play {v} as a child.",
+        "when there is music, {e} brings {v}.",
+        "{e} makes music on {v}.",
+        "{e} plays {v}, and the neighbours close their windows.",
+        "the instrument that {e} plays is {v}.",
+        "{e} cannot pass {v} without playing a song.",
+    ],
+    statements_heldout: &[
+        "as a child {e} learned {v}.",
+        "in the band it is {e} who plays {v}.",
+        "{e} brings {v} when there is a song to play.",
+    ],
+};
+
+pub(super) const FRIEND: Phrases = Phrases {
+    questions: &[
+        "Who is {e's} best friend?",
+        "Who is a good friend to {o}?",
+        "With whom does {e} drink tea?",
+        "What is the name of {e's} best friend?",
+        "Who is {e's} friend?",
+        "Whom does {e} trust most?",
+        "Who drinks tea with {o}?",
+        "{e} has a best friend. Who is it?",
+    ],
+    questions_heldout: &[
+        "Which friend drinks tea with {o}?",
+        "Whom does {e} call {his} best friend?",
+        "Who is the friend that {e} trusts most?",
+        "{e} has a best friend. What is the name?",
+    ],
+    nouns: &[
+        "the name of {e's} best friend",
+        "the name of {e's} friend",
+        "the name of the best friend of {o}",
+    ],
+    nouns_heldout: &["the name of the friend that {e} trusts most"],
+    statements: &[
+        "{e's} best friend is {v}.",
+        "{e} has a best friend called {v}.",
+        "{e} and {v} are best friends.",
+        "{e} drinks tea with {v}.",
+        "{e} trusts {v} most of all.",
+        "{e} tells {v} everything.",
+        "when {e} is sad, {he} visits {v}.",
+        "on Sundays {e} drinks tea with {his} best friend {v}.",
+        "{v} is {e's} best friend.",
+        "{e} has a best friend, {v}.",
+    ],
+    statements_heldout: &[
+        "{e} calls {v} {his} best friend.",
+        "of all people {e} trusts {v} most.",
+        "when there is tea, {e} shares it with {v}.",
+    ],
+};
+
+pub(super) const FEAR: Phrases = Phrases {
+    questions: &[
+        "What is {e} afraid of?",
+        "What does {e} fear?",
+        "Of what is {e} afraid?",
+        "What makes {o} run away?",
+        "What scares {o}?",
+        "What does {e} fear most?",
+        "From what does {e} hide under the bed?",
+        "{e} is brave, but one thing scares {him}. What is it?",
+    ],
+    questions_heldout: &[
+        "What scares {o} most?",
+        "What makes {o} hide under the bed?",
+        "From what does {e} run away?",
+        "{e} is afraid of one thing. What is it?",
+    ],
+    nouns: &[
+        "the thing that {e} fears",
+        "{e's} greatest fear",
+        "the thing that scares {o}",
+    ],
+    nouns_heldout: &["the thing that {e} is afraid of"],
+    statements: &[
+        "{e} is afraid of {v}.",
+        "{e} fears {v}.",
+        "what scares {o} most is {v}.",
+        "{e} is brave, but not when it comes to {v}.",
+        "{e} hides under the bed from {v}.",
+        "only one thing makes {o} run away: {v}.",
+        "{e} would never say so, but {he} is afraid of {v}.",
+        "{e} has been afraid of {v} since {he} was small.",
+        "do not speak to {o} about {v}: {he} is afraid.",
+    ],
+    statements_heldout: &[
+        "{v}: that is what {e} fears most.",
+        "there is one thing that scares {o}, and that is {v}.",
+        "from {v} {e} runs away.",
+    ],
+};
