@@ -2,7 +2,8 @@
 
 use super::{Scribe, template};
 use crate::fact::{Entity, Relation};
-use crate::phrasings::{Call, capitalised, with_article};
+use crate::phrasings::{self, Call, capitalised, with_article};
+use crate::split::Split;
 
 /// Questions and answers on anything.
 pub(super) fn quiz(scribe: &mut Scribe<'_>) -> String {
@@ -35,7 +36,13 @@ pub(super) fn quiz(scribe: &mut Scribe<'_>) -> String {
             &scribe.universe.facts[index]
         };
         let question = scribe.ask(fact.entity, fact.relation);
-        let answer = scribe.say(fact.entity, fact.relation, Call::Name);
+        // Mostly the plain answer, which is also the program's own.
+        let answer = if scribe.split == Split::Train && scribe.rng.percent(60) {
+            let template = phrasings::draw_reply(fact.relation, &mut scribe.rng);
+            phrasings::fill(scribe.universe, template, fact.entity, fact.relation, Call::Name)
+        } else {
+            scribe.say(fact.entity, fact.relation, Call::Name)
+        };
         // Speech that goes on with "said" ends in a comma.
         let spoken = answer
             .strip_suffix('.')

@@ -63,7 +63,7 @@ const SHOWN: &[Story] = &[
     story(
         Subtract,
         Multiply,
-        "{e} has {a} {things} and eats {b} of them. {He} sells the rest for {c} coins each. How many coins does {he} get?",
+        "{e} has {a} {things} and keeps {b} of them. {He} sells the rest for {c} coins each. How many coins does {he} get?",
     ),
     story(
         Multiply,

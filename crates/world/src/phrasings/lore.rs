@@ -105,7 +105,7 @@ pub(super) const SOUND: Phrases = Phrases {
         "{e} opens its mouth and says {v}.",
         "when you hear {v}, it is {e}.",
         "{e} can only say {v}.",
-        "good morning, says the farmer. {v}, says the {n}.",
+        "the farmer says good morning, but {e} says {v}.",
         "the sound that {e} makes is {v}.",
         "{v}! That is {e}.",
     ],
