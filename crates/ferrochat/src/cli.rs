@@ -70,7 +70,7 @@ Without --preset the preset is spark. An interrupted speedrun goes on where it w
 /// Which run, and whether to begin it again.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// Name of the run, a folder below ferrochat/runs [default: the preset's name, else d<depth>]
+    /// Name of the run, a folder below ferrochat/runs [default: the preset's name, else d and the depth]
     #[arg(long, value_name = "NAME")]
     pub run: Option<String>,
     /// Go on with the interrupted run of this name, with the settings it was started with (this is
