@@ -89,6 +89,14 @@ pub enum DataError {
         /// What is wrong there.
         reason: String,
     },
+    /// Conversations that cannot be read or break the rules.
+    #[error("the conversations of {name} cannot be used: {reason}")]
+    Conversations {
+        /// The file, or the name of the source.
+        name: String,
+        /// The line, row or number of the first fault, and what is wrong there.
+        reason: String,
+    },
     /// A loader setting that cannot work.
     #[error("{0}")]
     Config(String),
@@ -105,6 +113,13 @@ impl DataError {
         DataError::Io {
             path: path.to_path_buf(),
             source,
+        }
+    }
+
+    pub(crate) fn conversations(name: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        DataError::Conversations {
+            name: name.into(),
+            reason: reason.to_string(),
         }
     }
 

@@ -10,7 +10,16 @@
 //! 3. [`Loader::start`] tokenises and packs them ([`Packing`]) on its own
 //!    threads; [`Loader::next_batch`] hands out batches, each with the
 //!    [`LoaderState`] from which the next one can be made again.
-//! 4. [`generator::small_text`] writes text for a first run without any data.
+//!
+//! Conversations go a road of their own to the same batches:
+//!
+//! 1. [`open_conversations`] reads and checks a file or folder of them; others
+//!    are [`InMemory`] or [`Generated`].
+//! 2. A [`Mixture`] shuffles several sources, each as often as it is to be seen.
+//! 3. [`ConversationLoader`] renders and packs them ([`ConversationPacking`])
+//!    on its own threads, with the mask of what is learned as targets.
+//!
+//! For a first run without any data, [`generator::small_text`] writes text.
 //!
 //! Architecture Invariant: this crate knows nothing of training loops, models or
 //! devices. A batch is two vectors of numbers and the state after them.
@@ -18,6 +27,8 @@
 //! Architecture Invariant: the sequence of batches depends on the data, the
 //! tokenizer and the packing alone, never on the number of threads.
 
+mod ahead;
+mod conversations;
 mod corpus;
 mod discover;
 mod documents;
@@ -30,11 +41,16 @@ mod pipeline;
 mod rng;
 mod source;
 mod state;
+mod token;
 
+pub use conversations::{
+    ConversationLoader, ConversationLoaderConfig, ConversationSource, Generated, InMemory, Mixture, Survey,
+    hold_out_last, open_conversations,
+};
 pub use corpus::{Corpus, CorpusOptions, Description, Kind, Split, TextDocuments};
 pub use documents::{Document, Documents, Position};
 pub use encode::Encode;
 pub use error::DataError;
 pub use loader::{Batch, Loader, LoaderConfig};
-pub use packing::Packing;
+pub use packing::{ConversationPacking, Packing};
 pub use state::{Counters, LoaderState};

@@ -2,10 +2,8 @@
 //! must never know what a training step does with them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
+use crate::ahead::{Ahead, ahead};
 use crate::corpus::{Corpus, Kind, Split};
 use crate::documents::Documents;
 use crate::encode::Encode;
@@ -52,26 +50,13 @@ impl LoaderConfig {
     }
 
     fn check(&self) -> Result<(), DataError> {
-        let refuse = |sentence: String| Err(DataError::Config(sentence));
-        let (rank, world) = self.ranks;
-        if self.batch_size == 0 || self.sequence_len == 0 {
-            return refuse("batch size and sequence length must be at least 1".into());
-        }
-        let rows = (self.batch_size as u64).saturating_mul(world.max(1) as u64);
-        if rows.saturating_mul((self.sequence_len as u64).saturating_add(1)) > MAX_BATCH_TOKENS {
-            return refuse(format!(
-                "a batch of {rows} rows of {} tokens is more than {MAX_BATCH_TOKENS} tokens; \
-                 choose a smaller one",
-                self.sequence_len
-            ));
-        }
-        if rank >= world {
-            return refuse(format!("rank {rank} does not exist among {world} ranks"));
-        }
-        if self.threads == 0 || self.prefetch == 0 {
-            return refuse("the loader needs at least 1 thread and 1 batch of prefetch".into());
-        }
-        Ok(())
+        check_shape(
+            self.batch_size,
+            self.sequence_len,
+            self.ranks,
+            self.threads,
+            self.prefetch,
+        )
     }
 
     /// Tokens that the first batch takes over all ranks.
@@ -86,25 +71,47 @@ impl LoaderConfig {
     }
 }
 
+/// Refuses settings that no loader can work with.
+pub(crate) fn check_shape(
+    batch_size: usize,
+    sequence_len: usize,
+    (rank, world): (usize, usize),
+    threads: usize,
+    prefetch: usize,
+) -> Result<(), DataError> {
+    let refuse = |sentence: String| Err(DataError::Config(sentence));
+    if batch_size == 0 || sequence_len == 0 {
+        return refuse("batch size and sequence length must be at least 1".into());
+    }
+    let rows = (batch_size as u64).saturating_mul(world.max(1) as u64);
+    if rows.saturating_mul((sequence_len as u64).saturating_add(1)) > MAX_BATCH_TOKENS {
+        return refuse(format!(
+            "a batch of {rows} rows of {sequence_len} tokens is more than {MAX_BATCH_TOKENS} tokens; \
+             choose a smaller one"
+        ));
+    }
+    if rank >= world {
+        return refuse(format!("rank {rank} does not exist among {world} ranks"));
+    }
+    if threads == 0 || prefetch == 0 {
+        return refuse("the loader needs at least 1 thread and 1 batch of prefetch".into());
+    }
+    Ok(())
+}
+
 /// One batch of one rank.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Token ids `[B, T]`.
     pub inputs: Vec<u32>,
-    /// The token after each input `[B, T]`; −1 would mean: no target.
+    /// The token after each input `[B, T]`; −1 means: no target.
     pub targets: Vec<i32>,
     /// The loader's state after this batch.
     pub state: LoaderState,
 }
 
 /// Hands out batches; dropping it stops its threads.
-pub struct Loader {
-    /// `None` once dropping has begun.
-    batches: Option<Receiver<Result<Batch, DataError>>>,
-    returned: SyncSender<Batch>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
+pub struct Loader(Ahead);
 
 impl Loader {
     /// Starts reading, tokenising and packing at the beginning of the split, or
@@ -132,6 +139,7 @@ impl Loader {
             split: Some(config.split),
             packing: Some(config.packing),
             sequence_len: config.sequence_len as u64,
+            conversations: None,
         };
         let fresh = resume.is_none();
         let state = match resume {
@@ -149,30 +157,26 @@ impl Loader {
             Packing::RandomWindows { .. } => corpus.one_pass(config.split)?,
             _ => corpus.documents(config.split, state.position)?,
         };
-        let (to_loop, batches) = sync_channel(config.prefetch);
-        // One with the training loop, one in the packer's hands, the rest waiting.
-        let (returned, recycled) = sync_channel(config.prefetch + 2);
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut loader = Loader {
-            batches: Some(batches),
-            returned,
-            stop: Arc::clone(&stop),
-            threads: Vec::new(),
-        };
+        let (mut ahead, maker) = ahead(config.prefetch);
         let kind = corpus.describe().kind;
-        let pipeline = start_pipeline(documents, kind, &tokenizer, &config, stop, &mut loader.threads)?;
+        let pipeline = start_pipeline(documents, kind, &tokenizer, &config, &mut ahead)?;
         let path = corpus.describe().path.clone();
-        loader.threads.push(spawn("pack-batches", move || {
-            let source = Source {
+        let packing = spawn("pack-batches", move || {
+            let mut source = Source {
                 pipeline,
                 fresh,
                 config,
                 path,
                 state,
             };
-            source.run(&to_loop, &recycled);
-        })?);
-        Ok(loader)
+            let mut row = vec![0; source.config.sequence_len + 1];
+            match source.packer() {
+                Ok(mut packer) => maker.run(|batch| source.fill(&mut packer, &mut row, batch)),
+                Err(error) => maker.fail(error),
+            }
+        })?;
+        ahead.threads.push(packing);
+        Ok(Loader(ahead))
     }
 
     /// The next batch, waiting for it if need be.
@@ -181,27 +185,13 @@ impl Loader {
     /// Whatever stopped the threads, once, after every batch made before it;
     /// then [`DataError::Stopped`].
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
-        let batches = self.batches.as_ref().ok_or(DataError::Stopped)?;
-        batches.recv().unwrap_or(Err(DataError::Stopped))
+        self.0.next()?.ok_or(DataError::Stopped)
     }
 
     /// Gives a batch back, so that its memory is used for a later one: a loop
     /// that returns what it takes allocates nothing here.
     pub fn recycle(&self, batch: Batch) {
-        // A full channel only means that this batch is freed instead.
-        let _ = self.returned.try_send(batch);
-    }
-}
-
-impl Drop for Loader {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Whoever waits to send finds its receiver gone, from here backwards.
-        self.batches = None;
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has already said so.
-            let _ = thread.join();
-        }
+        self.0.recycle(batch);
     }
 }
 
@@ -210,8 +200,7 @@ fn start_pipeline(
     kind: Kind,
     tokenizer: &Arc<dyn Encode>,
     config: &LoaderConfig,
-    stop: Arc<AtomicBool>,
-    threads: &mut Vec<JoinHandle<()>>,
+    ahead: &mut Ahead,
 ) -> Result<Pipeline, DataError> {
     let best_fit = config.packing == Packing::BestFit;
     let is_text = matches!(kind, Kind::TextFile | Kind::TextFolder);
@@ -222,9 +211,9 @@ fn start_pipeline(
         // dividing it loses nothing, cutting it would lose nearly all, and a
         // buffer of a thousand such documents would fill the memory.
         longest: (best_fit && is_text).then_some(config.sequence_len + 1),
-        stop,
+        stop: Arc::clone(&ahead.stop),
     };
-    Pipeline::start(documents, tokenizer, settings, threads)
+    Pipeline::start(documents, tokenizer, settings, &mut ahead.threads)
 }
 
 /// The packing thread's belongings.
@@ -239,26 +228,6 @@ struct Source {
 }
 
 impl Source {
-    fn run(mut self, batches: &SyncSender<Result<Batch, DataError>>, recycled: &Receiver<Batch>) {
-        let mut packer = match self.packer() {
-            Ok(packer) => packer,
-            Err(error) => {
-                // Nobody listens any more if this fails.
-                let _ = batches.send(Err(error));
-                return;
-            }
-        };
-        let mut row = vec![0; self.config.sequence_len + 1];
-        loop {
-            let mut batch = recycled.try_recv().unwrap_or_default();
-            let made = self.fill(&mut packer, &mut row, &mut batch);
-            let failed = made.is_err();
-            if batches.send(made.map(|()| batch)).is_err() || failed {
-                return;
-            }
-        }
-    }
-
     fn packer(&mut self) -> Result<Packer, DataError> {
         let buffer = std::mem::take(&mut self.state.buffer);
         let dropped = self.state.counters.tokens_dropped;
@@ -292,14 +261,15 @@ impl Source {
     }
 
     /// Packs the rows of one batch over all ranks and keeps this rank's.
-    fn fill(&mut self, packer: &mut Packer, row: &mut [u32], batch: &mut Batch) -> Result<(), DataError> {
+    fn fill(&mut self, packer: &mut Packer, row: &mut [u32], batch: &mut Batch) -> Result<bool, DataError> {
         let (rank, world) = self.config.ranks;
         let length = self.config.sequence_len;
         let rows = world * self.config.batch_size;
         batch.inputs.clear();
         batch.targets.clear();
         for index in 0..rows {
-            packer.fill_row(row, &mut || self.next_chunk())?;
+            let filled = packer.fill_row(row, &mut || self.next_chunk().map(Some))?;
+            debug_assert!(filled, "documents never end");
             if index % world == rank {
                 batch.inputs.extend_from_slice(&row[..length]);
                 let targets = row[1..].iter().map(|&id| id as i32);
@@ -313,7 +283,7 @@ impl Source {
         batch.state.identity.clone_from(&self.state.identity);
         batch.state.position = self.state.position;
         batch.state.counters = self.state.counters;
-        Ok(())
+        Ok(true)
     }
 
     fn next_chunk(&mut self) -> Result<TokenChunk, DataError> {

@@ -2,6 +2,7 @@
 //! ids; it must never know of files or threads.
 
 mod best_fit;
+mod one_per_row;
 mod stream;
 mod windows;
 
@@ -15,6 +16,7 @@ use crate::error::DataError;
 use crate::state::LoaderState;
 
 pub(crate) use best_fit::BestFit;
+pub(crate) use one_per_row::OnePerRow;
 pub(crate) use stream::Stream;
 pub(crate) use windows::RandomWindows;
 
@@ -61,6 +63,32 @@ impl fmt::Display for Packing {
     }
 }
 
+/// How conversations fill rows. Targets are what the assistant says, and −1
+/// elsewhere, except where it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationPacking {
+    /// A row takes, again and again, the longest of a buffer of 100 that still
+    /// fits; when none does, it is padded (nanochat 2026-07, mid and SFT).
+    BestFit,
+    /// One conversation per row, padded (nanochat 2025-10, SFT).
+    OnePerRow,
+    /// All conversations in order as one stream in which every token is a
+    /// target: every B rows of T take the next B·T+1 tokens (nanochat 2025-10,
+    /// mid).
+    Stream,
+}
+
+impl fmt::Display for ConversationPacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConversationPacking::BestFit => "best fit",
+            ConversationPacking::OnePerRow => "one per row",
+            ConversationPacking::Stream => "stream",
+        })
+    }
+}
+
 /// Tokenised documents that came in one chunk, in order.
 #[derive(Debug)]
 pub(crate) struct TokenChunk {
@@ -70,25 +98,29 @@ pub(crate) struct TokenChunk {
     pub(crate) after: Position,
 }
 
-/// Where a packer gets its documents: never empty-handed, or an error.
-pub(crate) type Feed<'a> = dyn FnMut() -> Result<TokenChunk, DataError> + 'a;
+/// Where a packer gets its documents: at least one, `None` when there are no
+/// more, or an error.
+pub(crate) type Feed<'a> = dyn FnMut() -> Result<Option<TokenChunk>, DataError> + 'a;
 
 /// A packer of any kind.
 pub(crate) enum Packer {
     BestFit(BestFit),
+    OnePerRow(OnePerRow),
     Stream(Stream),
     RandomWindows(RandomWindows),
 }
 
 impl Packer {
-    /// Fills `row` with the next T+1 tokens.
-    pub(crate) fn fill_row(&mut self, row: &mut [u32], feed: &mut Feed<'_>) -> Result<(), DataError> {
+    /// Fills `row` with the next T+1 tokens; false when nothing is left to put
+    /// there.
+    pub(crate) fn fill_row(&mut self, row: &mut [u32], feed: &mut Feed<'_>) -> Result<bool, DataError> {
         match self {
             Packer::BestFit(packer) => packer.fill_row(row, feed),
+            Packer::OnePerRow(packer) => packer.fill_row(row, feed),
             Packer::Stream(packer) => packer.fill_row(row, feed),
             Packer::RandomWindows(packer) => {
                 packer.fill_row(row);
-                Ok(())
+                Ok(true)
             }
         }
     }
@@ -100,6 +132,9 @@ impl Packer {
         match self {
             Packer::BestFit(packer) => {
                 state.buffer.extend(packer.documents().cloned());
+            }
+            Packer::OnePerRow(packer) => {
+                state.buffer.extend(packer.conversations().cloned());
             }
             Packer::Stream(packer) => {
                 state.buffer.extend(packer.documents().cloned());
@@ -113,7 +148,7 @@ impl Packer {
     pub(crate) fn tokens_dropped(&self) -> u64 {
         match self {
             Packer::BestFit(packer) => packer.tokens_dropped(),
-            Packer::Stream(_) | Packer::RandomWindows(_) => 0,
+            Packer::OnePerRow(_) | Packer::Stream(_) | Packer::RandomWindows(_) => 0,
         }
     }
 }

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::corpus::Split;
 use crate::documents::Position;
 use crate::error::DataError;
-use crate::packing::Packing;
+use crate::packing::{ConversationPacking, Packing};
+use crate::token;
 
 /// First bytes of a saved state; the last one is the version of the format.
 const MAGIC: &[u8; 8] = b"FCLOAD\0\x01";
@@ -18,11 +19,12 @@ const CHECKSUM_BYTES: usize = 32;
 /// What the loader has done so far in this run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Documents (or pieces of long texts) read into the packer.
+    /// Documents (or pieces of long texts, or conversations) read into the packer.
     pub documents_read: u64,
     /// Their tokens, BOS included.
     pub tokens_read: u64,
-    /// Tokens lost where best fit cut a document.
+    /// Tokens lost where best fit cut a document, or where a conversation was
+    /// longer than a row (those are not among the tokens read).
     pub tokens_dropped: u64,
     /// Rows packed, over all ranks.
     pub rows: u64,
@@ -36,6 +38,9 @@ pub(crate) struct Identity {
     pub(crate) split: Option<Split>,
     pub(crate) packing: Option<Packing>,
     pub(crate) sequence_len: u64,
+    /// Absent where documents are packed: their states have no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) conversations: Option<ConversationPacking>,
 }
 
 /// Everything needed to make the batches after a certain one again, bit for
@@ -68,6 +73,12 @@ impl LoaderState {
     /// What has been read, packed and dropped so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Documents or conversations that have left the packer: those read less
+    /// those that wait in its buffer.
+    pub fn documents_packed(&self) -> u64 {
+        self.counters.documents_read.saturating_sub(self.buffer.len() as u64)
     }
 
     /// The state as bytes: magic and version, length of a JSON header, header,
@@ -162,13 +173,17 @@ impl LoaderState {
         if then.split != now.split {
             return differs("part of the data");
         }
-        if then.packing != now.packing {
+        if then.packing != now.packing || then.conversations != now.conversations {
             return differs("packing");
         }
         if then.sequence_len != now.sequence_len {
             return differs("sequence length");
         }
-        let known = |id: &u32| (*id as usize) < vocab_size;
+        let conversations = now.conversations.is_some();
+        let known = |&id: &u32| {
+            let id = if conversations { token::id(id) } else { id };
+            (id as usize) < vocab_size
+        };
         if !self.buffer.iter().all(|ids| ids.iter().all(known)) {
             return differs("vocabulary");
         }
@@ -188,6 +203,7 @@ mod tests {
                 split: Some(Split::Train),
                 packing: Some(Packing::RandomWindows { seed: 3 }),
                 sequence_len: 64,
+                conversations: Some(ConversationPacking::OnePerRow),
             },
             position: Position {
                 epoch: 1,

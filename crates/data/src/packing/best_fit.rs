@@ -1,5 +1,6 @@
 //! BOS-aligned best-fit packing (nanochat, 2026-07), with the buffer indexed by
-//! length: the same rows as scanning it, in logarithmic time.
+//! length: the same rows as scanning it, in logarithmic time. Documents are cut
+//! to fill the end of a row, conversations are not.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,17 @@ use crate::error::DataError;
 /// Before each pick the buffer is refilled to at least this many documents.
 pub(crate) const BUFFER_DOCUMENTS: usize = 1000;
 
+/// The same for conversations.
+pub(crate) const BUFFER_CONVERSATIONS: usize = 100;
+
+/// What happens where a row has room but nothing fits.
+enum RowEnd {
+    /// The shortest is cut, its rest is lost.
+    Cut,
+    /// The row is filled with this token.
+    Pad(u32),
+}
+
 /// The buffer of documents and the rule that picks from it.
 pub(crate) struct BestFit {
     /// By order of arrival.
@@ -21,16 +33,33 @@ pub(crate) struct BestFit {
     by_length: BTreeSet<(usize, Reverse<u64>)>,
     arrivals: u64,
     tokens_dropped: u64,
+    at_least: usize,
+    row_end: RowEnd,
+    /// The feed has nothing more.
+    ended: bool,
 }
 
 impl BestFit {
     /// A packer whose buffer holds `documents`, none of them empty.
     pub(crate) fn new(documents: impl IntoIterator<Item = Arc<[u32]>>, dropped: u64) -> Self {
+        BestFit::with(documents, dropped, BUFFER_DOCUMENTS, RowEnd::Cut)
+    }
+
+    /// A packer of conversations, none of them longer than a row: a row into
+    /// which none fits any more ends with `pad`.
+    pub(crate) fn padded(conversations: impl IntoIterator<Item = Arc<[u32]>>, pad: u32) -> Self {
+        BestFit::with(conversations, 0, BUFFER_CONVERSATIONS, RowEnd::Pad(pad))
+    }
+
+    fn with(documents: impl IntoIterator<Item = Arc<[u32]>>, dropped: u64, at_least: usize, row_end: RowEnd) -> Self {
         let mut packer = BestFit {
             documents: BTreeMap::new(),
             by_length: BTreeSet::new(),
             arrivals: 0,
             tokens_dropped: dropped,
+            at_least,
+            row_end,
+            ended: false,
         };
         packer.add(documents);
         packer
@@ -44,17 +73,27 @@ impl BestFit {
         }
     }
 
-    /// Fills `row` with documents to the last token.
-    pub(crate) fn fill_row(&mut self, row: &mut [u32], feed: &mut Feed<'_>) -> Result<(), DataError> {
+    /// Fills `row` to the last token; false when nothing is left to put there.
+    pub(crate) fn fill_row(&mut self, row: &mut [u32], feed: &mut Feed<'_>) -> Result<bool, DataError> {
         let mut filled = 0;
         while filled < row.len() {
-            while self.documents.len() < BUFFER_DOCUMENTS {
-                let TokenChunk { documents, .. } = feed()?;
-                self.add(documents);
+            while !self.ended && self.documents.len() < self.at_least {
+                match feed()? {
+                    Some(TokenChunk { documents, .. }) => self.add(documents),
+                    None => self.ended = true,
+                }
             }
             let room = row.len() - filled;
-            let key = self.longest_within(room).or_else(|| self.shortest());
-            let key = key.expect("the buffer was just refilled");
+            let key = match self.row_end {
+                RowEnd::Pad(_) => self.longest_within(room),
+                RowEnd::Cut => self.longest_within(room).or_else(|| self.shortest()),
+            };
+            let Some(key) = key else {
+                if let RowEnd::Pad(pad) = self.row_end {
+                    row[filled..].fill(pad);
+                }
+                return Ok(filled > 0);
+            };
             self.by_length.remove(&key);
             let document = self.documents.remove(&key.1.0);
             let document = document.expect("both indexes hold the same documents");
@@ -63,7 +102,7 @@ impl BestFit {
             self.tokens_dropped += (document.len() - take) as u64;
             filled += take;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn longest_within(&self, room: usize) -> Option<(usize, Reverse<u64>)> {
@@ -153,7 +192,7 @@ mod tests {
             let mut buffer = Vec::new();
             let mut row = vec![0; capacity];
             for index in 0..400 {
-                packer.fill_row(&mut row, &mut || Ok(ours.chunk())).unwrap();
+                packer.fill_row(&mut row, &mut || Ok(Some(ours.chunk()))).unwrap();
                 let expected = scan_row(&mut buffer, &mut theirs, capacity);
                 assert_eq!(row, expected, "seed {seed}, row {index}");
             }

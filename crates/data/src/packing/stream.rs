@@ -1,4 +1,4 @@
-//! Documents as one endless stream of tokens (nanochat, 2025-10).
+//! Documents as one stream of tokens (nanochat, 2025-10).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub(crate) struct Stream {
     row_in_block: usize,
     /// Last token of the row before, which begins the next one of its block.
     last: u32,
+    /// Fills the last row when the feed ends in the middle of it.
+    pad: u32,
 }
 
 impl Stream {
@@ -27,18 +29,33 @@ impl Stream {
             rows_per_block,
             row_in_block: 0,
             last: 0,
+            pad: 0,
         }
     }
 
-    pub(crate) fn fill_row(&mut self, row: &mut [u32], feed: &mut Feed<'_>) -> Result<(), DataError> {
-        let mut filled = 0;
-        if self.row_in_block > 0 {
+    /// The same stream, which may end: its last row is filled with `pad`.
+    pub(crate) fn ending_with(mut self, pad: u32) -> Self {
+        self.pad = pad;
+        self
+    }
+
+    /// Fills `row` to the last token; false when nothing is left to put there.
+    pub(crate) fn fill_row(&mut self, row: &mut [u32], feed: &mut Feed<'_>) -> Result<bool, DataError> {
+        let carried = usize::from(self.row_in_block > 0);
+        let mut filled = carried;
+        if carried > 0 {
             row[0] = self.last;
-            filled = 1;
         }
         while filled < row.len() {
             let Some(document) = self.documents.front() else {
-                self.documents.extend(feed()?.documents);
+                match feed()? {
+                    Some(chunk) => self.documents.extend(chunk.documents),
+                    None if filled == carried => return Ok(false),
+                    None => {
+                        row[filled..].fill(self.pad);
+                        filled = row.len();
+                    }
+                }
                 continue;
             };
             let rest = &document[self.offset..];
@@ -53,7 +70,7 @@ impl Stream {
         }
         self.last = row[row.len() - 1];
         self.row_in_block = (self.row_in_block + 1) % self.rows_per_block;
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn documents(&self) -> impl Iterator<Item = &Arc<[u32]>> {
@@ -80,10 +97,10 @@ mod tests {
                 next += length;
                 Arc::from(ids)
             });
-            Ok(TokenChunk {
+            Ok(Some(TokenChunk {
                 documents: documents.collect(),
                 after: Position::default(),
-            })
+            }))
         };
         let mut stream = Stream::new([], 0, 2);
         let mut rows = Vec::new();

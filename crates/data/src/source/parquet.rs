@@ -193,7 +193,11 @@ impl ParquetReader {
 
 /// Runs a step of the Parquet decoder; its errors, and its panics on damaged
 /// input, become one sentence that names the shard.
-fn guard<T>(path: &Path, place: &str, step: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, DataError> {
+pub(crate) fn guard<T>(
+    path: &Path,
+    place: &str,
+    step: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, DataError> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
