@@ -7,7 +7,6 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::cli::{MachineArgs, ModelArgs, SpeedrunArgs};
-use crate::errors::Interrupted;
 use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
 use crate::prepare::{self, prepare};
@@ -61,7 +60,9 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
         if prepared.tokenizer.is_some() && !prepared.fresh {
             eprintln!("tokenizer: trained before, skipped");
         }
-        base::train(prepared, &interrupt).map_err(|error| with_own_line(error, &run))?;
+        // The stage's own line would go on with the stage alone.
+        let go_on = format::shell_line(["ferrochat", "speedrun", "--run", &run.name]);
+        base::train(prepared, &interrupt, &go_on)?;
     }
 
     write_samples(home, &run, args.threads)?;
@@ -72,21 +73,6 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
     };
     eprintln!("report: {}{copied}", path.display());
     Ok(())
-}
-
-/// The stage's line would go on with the stage alone.
-fn with_own_line(error: anyhow::Error, run: &RunFolder) -> anyhow::Error {
-    match error.downcast_ref::<Interrupted>() {
-        Some(Interrupted { signal, message }) => {
-            let base = format!("ferrochat train base --run {} --resume", run.name);
-            let own = format!("ferrochat speedrun --run {}", run.name);
-            anyhow::Error::new(Interrupted {
-                signal: *signal,
-                message: message.replace(&base, &own),
-            })
-        }
-        None => error,
-    }
 }
 
 /// Lets the model write and keeps what it wrote in the record, for the report.

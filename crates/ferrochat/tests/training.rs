@@ -119,6 +119,21 @@ fn a_signal_ends_it_after_a_checkpoint_and_says_how_to_go_on() {
 }
 
 #[test]
+fn an_interrupted_speedrun_goes_on_as_a_speedrun() {
+    let place = Place::new();
+    let args = with(
+        &with(&["speedrun"], TINY),
+        &["--num-iterations", "5000", "--run", "cut"],
+    );
+    let child = start_and_wait(&place, "cut", &args, 3);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = stderr(&output);
+    assert!(said.trim_end().ends_with("ferrochat speedrun --run cut"), "{said}");
+}
+
+#[test]
 fn threads_do_not_change_bits() {
     let place = Place::new();
     for (run, threads) in [("one", "1"), ("two", "2")] {

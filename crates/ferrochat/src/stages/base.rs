@@ -50,15 +50,17 @@ pub fn command(home: &Home, args: &BaseArgs) -> Result<()> {
     }
     let interrupt = Interrupt::listen()?;
     let _lock = record::lock(&prepared.run)?;
-    train(prepared, &interrupt)
+    let run = prepared.run.name.clone();
+    let go_on = format::shell_line(["ferrochat", "train", "base", "--run", &run, "--resume"]);
+    train(prepared, &interrupt, &go_on)
 }
 
-/// The stage. The caller holds the run's lock.
+/// The stage. The caller holds the run's lock and says which command line goes on after an interrupt.
 ///
 /// # Errors
 /// Data or a checkpoint that cannot be used, files that cannot be written, a loss that is no number,
 /// or an interrupt.
-pub fn train(prepared: Prepared, interrupt: &Interrupt) -> Result<()> {
+pub fn train(prepared: Prepared, interrupt: &Interrupt, go_on: &str) -> Result<()> {
     let mut training = Training::begin(prepared, interrupt)?;
     let ended = training.run(interrupt);
     training.progress.finish();
@@ -67,12 +69,8 @@ pub fn train(prepared: Prepared, interrupt: &Interrupt) -> Result<()> {
         Ok(End::Finished) => training.close(State::Finished, seconds),
         Ok(End::Signal(signal)) => {
             training.close(State::Interrupted, seconds)?;
-            let line = format!(
-                "ferrochat train base --run {} --resume",
-                format::shell_line([training.run.name.as_str()])
-            );
             let message = format!(
-                "interrupted after step {} of {}, everything is saved; go on with: {line}",
+                "interrupted after step {} of {}, everything is saved; go on with: {go_on}",
                 training.step, training.plan.steps
             );
             Err(anyhow::Error::new(Interrupted { signal, message }))
