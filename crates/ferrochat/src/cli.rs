@@ -17,6 +17,7 @@ use crate::settings::Flags;
   ferrochat speedrun --data shakespeare.txt       the same on your own text
   ferrochat speedrun --preset d20 --arch 2025-10 --dry-run
                                                   what a real run takes, before anything happens
+  ferrochat chat                                  talk to the newest model
   ferrochat sample --run spark -p \"The baker\"     let a trained model write
 
 Runs live in the XDG data folder under ferrochat/runs; FERROCHAT_HOME moves everything.
@@ -48,6 +49,24 @@ Without --preset the preset is spark. An interrupted speedrun goes on where it w
     /// Train a model
     #[command(subcommand)]
     Train(TrainCommand),
+    /// Talk to a model
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
+  ferrochat chat                                  with the newest model there is
+  ferrochat chat --run spark -p \"What is 12 * 34?\"
+  echo \"Who lives in Foxwell?\" | ferrochat chat --run spark --temperature 0
+  ferrochat chat --run spark --jsonl < asked.jsonl > answered.jsonl
+
+Without a terminal on stdin, all of stdin is one message.
+--jsonl reads one conversation per line, {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}]}, and writes for each a line
+{\"content\": \"...\"} in the same order, 256 lines at a time; empty lines are passed over. A line that cannot be answered
+gets {\"error\": \"line 3: ...\"} in its place, the others are answered all the same, and the exit code is 1."
+    )]
+    Chat(ChatArgs),
+    /// Print what models learn from and are measured on
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Let a base model continue a text
     #[command(after_help = "Examples:
   ferrochat sample --run spark -p \"The baker\"
@@ -269,6 +288,104 @@ pub struct SampleArgs {
     /// Print as JSON, one object per line
     #[arg(long)]
     pub json: bool,
+}
+
+/// `chat`
+#[derive(Args, Debug)]
+pub struct ChatArgs {
+    /// The run that made the model; its latest stage of sft, mid and base answers [default: the run that
+    /// was worked on last]
+    #[arg(long, value_name = "NAME")]
+    pub run: Option<String>,
+    /// Its checkpoint after this many steps of that stage [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub step: Option<u64>,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Answer this message and end
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "jsonl")]
+    pub prompt: Option<String>,
+    /// Answer each line of stdin, a conversation as JSON, with a line of JSON
+    #[arg(long)]
+    pub jsonl: bool,
+    /// System message; with --jsonl for conversations that have none of their own
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Tokens in an answer at most
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_tokens: usize,
+    /// 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.6, allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// Sample among this many likeliest tokens; 0: among all
+    #[arg(long, value_name = "K", default_value_t = 50)]
+    pub top_k: usize,
+    /// Sample among the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f32>,
+    /// Equal seeds draw equal answers
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    pub seed: u64,
+}
+
+/// `data …`
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// The world: a small seeded universe that needs no files
+    #[command(after_help = "Examples:
+  ferrochat data world --docs --count 3
+  ferrochat data world --conversations --world 2 --seed 7 --jsonl
+  ferrochat data world --questions --split heldout --count 500 --jsonl > questions.jsonl")]
+    World(WorldArgs),
+}
+
+/// `data world`
+#[derive(Args, Debug)]
+pub struct WorldArgs {
+    /// What to print.
+    #[command(flatten)]
+    pub what: WorldWhat,
+    /// train: what models learn from; heldout: what they are measured on
+    #[arg(long, value_name = "SPLIT", default_value = "train")]
+    pub split: String,
+    /// Which universe
+    #[arg(long, value_name = "W", default_value_t = 1)]
+    pub world: u64,
+    /// Its size: small, medium or full
+    #[arg(long, value_name = "SIZE", default_value = "small")]
+    pub size: String,
+    /// Which draws from it
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub count: u64,
+    /// Print as JSON, one object per line
+    #[arg(long)]
+    pub jsonl: bool,
+}
+
+/// What the world is printed as.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one flag each, of which exactly one is given"
+)]
+pub struct WorldWhat {
+    /// Documents, for pretraining
+    #[arg(long)]
+    pub docs: bool,
+    /// Conversations, for mid-training and fine-tuning
+    #[arg(long)]
+    pub conversations: bool,
+    /// Preference pairs, for DPO
+    #[arg(long)]
+    pub pairs: bool,
+    /// Questions with answers that can be checked
+    #[arg(long)]
+    pub questions: bool,
 }
 
 /// `eval …`

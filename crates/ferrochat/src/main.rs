@@ -4,6 +4,7 @@
 //! The main line: `cli` says what can be typed, `prepare` makes a `plan` of it and refuses what cannot
 //! work, `stages` do the work, `record` and `metrics` remember it, `report` tells it.
 
+mod chat;
 mod checkpoints;
 mod cli;
 mod device;
@@ -31,13 +32,14 @@ mod settings;
 mod source;
 mod speedrun;
 mod stages;
+mod world;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, EvalCommand, RunsCommand, TokenizerCommand, TrainCommand};
+use crate::cli::{Cli, Command, DataCommand, EvalCommand, RunsCommand, TokenizerCommand, TrainCommand};
 use crate::home::Home;
 
 fn main() -> ExitCode {
@@ -62,6 +64,8 @@ fn run(command: Command) -> Result<()> {
         Command::Tokenizer(TokenizerCommand::Encode(args)) => stages::tokenizer::encode_command(&home, &args),
         Command::Tokenizer(TokenizerCommand::Decode(args)) => stages::tokenizer::decode_command(&home, &args),
         Command::Train(TrainCommand::Base(args)) => stages::base::command(&home, &args),
+        Command::Chat(args) => chat::command(&home, args),
+        Command::Data(DataCommand::World(args)) => world::command(&args),
         Command::Sample(args) => sample::command(&home, &args),
         Command::Eval(EvalCommand::Bpb(args)) => eval::bpb_command(&home, &args),
         Command::Runs(RunsCommand::List { json }) => runs::list_command(&home, json),

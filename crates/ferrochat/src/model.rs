@@ -27,17 +27,43 @@ pub struct Trained {
     pub settings: Settings,
     /// How its texts begin.
     pub start: Start,
-    /// Optimizer steps done.
+    /// The stage whose weights these are.
+    pub stage: &'static str,
+    /// Optimizer steps that stage has done.
     pub step: u64,
 }
 
-/// Loads the model of a run.
+/// Stages that make models to talk to, the best first.
+const TO_TALK_TO: [&str; 3] = ["sft", "mid", "base"];
+
+/// Loads the base model of a run.
 ///
 /// # Errors
 /// There is no such run or checkpoint, or it is damaged or another's.
 pub fn load(home: &Home, args: &ModelArgs) -> Result<Trained> {
+    load_stage(&runs::Run::load(home, &args.run)?, args, "base")
+}
+
+/// Loads the model of a run that is best to talk to: that of its latest stage.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_to_talk(home: &Home, args: &ModelArgs) -> Result<Trained> {
     let run = runs::Run::load(home, &args.run)?;
-    let stage = run.folder.stage("base");
+    for stage in TO_TALK_TO {
+        if !checkpoints(&run.folder.stage(stage))?.is_empty() {
+            return load_stage(&run, args, stage);
+        }
+    }
+    refuse!(
+        "the run {:?} has no model yet; ferrochat train base --run {:?} makes one",
+        args.run,
+        args.run
+    )
+}
+
+fn load_stage(run: &runs::Run, args: &ModelArgs, name: &'static str) -> Result<Trained> {
+    let stage = run.folder.stage(name);
     let folder = match args.step {
         None => checkpoint::latest(&stage).map_err(sorted)?,
         Some(step) => {
@@ -45,7 +71,7 @@ pub fn load(home: &Home, args: &ModelArgs) -> Result<Trained> {
             if !known.contains(&step) {
                 let known: Vec<String> = known.iter().map(ToString::to_string).collect();
                 refuse!(
-                    "the run {:?} has no checkpoint after step {step}; it has: {}",
+                    "the run {:?} has no checkpoint after step {step} of {name}; it has: {}",
                     args.run,
                     known.join(", ")
                 );
@@ -66,6 +92,7 @@ pub fn load(home: &Home, args: &ModelArgs) -> Result<Trained> {
         tokenizer: Arc::new(tokenizer),
         settings: trainer.settings,
         start: Start::of(trainer.packing),
+        stage: name,
         step: checkpoint.meta().step,
     })
 }

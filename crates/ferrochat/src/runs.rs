@@ -73,6 +73,23 @@ impl Run {
     }
 }
 
+/// The name of the run that was worked on last.
+///
+/// # Errors
+/// There is none.
+pub fn newest(home: &Home) -> Result<String> {
+    // A damaged run must not hide the others, nor be chosen unasked.
+    let runs = names(home)?.into_iter().filter_map(|name| Run::load(home, &name).ok());
+    let updated = |run: &Run| run.stages.iter().map(|record| record.updated.clone()).max();
+    match runs.max_by_key(updated) {
+        Some(run) => Ok(run.folder.name),
+        None => refuse!(
+            "there is no run in {}; ferrochat speedrun makes one",
+            home.runs.display()
+        ),
+    }
+}
+
 fn names(home: &Home) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(&home.runs) {
         Ok(entries) => entries,
