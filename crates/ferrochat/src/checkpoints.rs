@@ -108,7 +108,7 @@ impl Checkpoints {
         for (step, folder) in checkpoint::list(&self.folder)? {
             let wanted = self.save_every > 0 && step % self.save_every as u64 == 0;
             if folder != kept && !wanted {
-                remove(&folder).with_context(|| format!("cannot delete {}", folder.display()))?;
+                checkpoint::remove(&folder)?;
             }
         }
         Ok(())
@@ -123,14 +123,6 @@ impl Checkpoints {
         let sizes = std::fs::read_dir(folder).ok()?.flatten();
         Some(sizes.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum())
     }
-}
-
-/// The name goes first: a crash in the middle leaves nothing that looks like a checkpoint.
-fn remove(folder: &Path) -> std::io::Result<()> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let away = folder.with_file_name(format!(".unfinished-old-{name}"));
-    std::fs::rename(folder, &away)?;
-    std::fs::remove_dir_all(away)
 }
 
 /// The trainer's part of a checkpoint's `meta.json`.

@@ -2,6 +2,7 @@
 //!
 //! Everything the forward pass needs to know stands here, so that a checkpoint carries its model.
 
+use ferrochat_tensor::MAX_HEAD_DIM;
 use serde::{Deserialize, Serialize};
 
 /// Leading channels that the gate of a value embedding reads.
@@ -133,6 +134,12 @@ impl GptConfig {
                 self.head_dim()
             ));
         }
+        if self.head_dim() > MAX_HEAD_DIM {
+            return refuse(format!(
+                "heads of {} channels are too wide; width / heads must be at most {MAX_HEAD_DIM}",
+                self.head_dim()
+            ));
+        }
         if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
             return refuse(format!(
                 "{heads} query heads cannot share {kv_heads} key-value heads; the latter must divide the former"
@@ -203,7 +210,8 @@ mod tests {
     fn every_impossible_size_is_refused_in_one_sentence() {
         d12().validate().unwrap();
         type Change = fn(&mut GptConfig);
-        let wrong: [(&str, Change); 18] = [
+        let wrong: [(&str, Change); 19] = [
+            ("too wide", |c| (c.n_head, c.n_kv_head) = (1, 1)),
             ("context length", |c| c.sequence_len = 0),
             ("context length", |c| c.sequence_len = usize::MAX),
             ("vocabulary", |c| c.vocab_size = 0),

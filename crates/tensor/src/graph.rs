@@ -51,9 +51,13 @@ impl Graph {
     }
 
     /// Forgets what was recorded, without going back.
+    ///
+    /// # Panics
+    /// If a loss was recorded: it has added to its head's gradient already. A pass whose gradients are not
+    /// wanted belongs on a graph made by [`Graph::inference`].
     pub fn forget(&self) {
         if let Some(tape) = &self.tape {
-            tape.borrow_mut().clear();
+            tape.borrow_mut().forget();
         }
     }
 

@@ -29,12 +29,17 @@ pub(crate) fn release(memory: Memory) {
 }
 
 impl Buffer {
+    fn check<T>(self) {
+        assert_eq!(size_of::<T>(), self.dtype.bytes(), "element size of a buffer");
+        assert!(self.memory.address != 0, "a tensor of a dry run has no elements");
+    }
+
     /// The elements.
     ///
     /// # Safety
     /// The buffer is host memory, `T` is its element type, and nobody writes to it meanwhile.
     pub(crate) unsafe fn host<'a, T>(self) -> &'a [T] {
-        debug_assert_eq!(size_of::<T>(), self.dtype.bytes());
+        self.check::<T>();
         // SAFETY: by the contract above; blocks are aligned to 64 bytes and hold `len` elements.
         unsafe { std::slice::from_raw_parts(self.memory.address as *const T, self.len) }
     }
@@ -45,7 +50,7 @@ impl Buffer {
     /// As for [`Buffer::host`], and nobody else reads or writes the same elements meanwhile.
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn host_mut<'a, T>(self) -> &'a mut [T] {
-        debug_assert_eq!(size_of::<T>(), self.dtype.bytes());
+        self.check::<T>();
         // SAFETY: by the contract above.
         unsafe { std::slice::from_raw_parts_mut(self.memory.address as *mut T, self.len) }
     }

@@ -51,7 +51,7 @@ pub use ops::{
     mix::Scalar,
     nll::{Nll, NllHead},
     optimizer::{AdamwStep, NormRule},
-    rotary::RotaryTable,
+    rotary::{MAX_HEAD_DIM, RotaryTable},
 };
 pub use param::Param;
 pub use shape::Shape;

@@ -22,6 +22,16 @@ impl Shape {
             .unwrap_or_else(|_| panic!("a tensor of shape {self:?} is not {what}"))
     }
 
+    /// Itself, if its elements of any type can be addressed.
+    fn checked(self) -> Shape {
+        let len = self.dims().iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
+        assert!(
+            len.is_some_and(|len| len <= isize::MAX as usize / 16),
+            "a tensor of shape {self:?} is too large"
+        );
+        self
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.dims().iter().product()
@@ -48,7 +58,7 @@ impl Shape {
         assert!(self.rank < 4, "shapes have at most four dimensions");
         self.dims[self.rank as usize] = inner;
         self.rank += 1;
-        self
+        self.checked()
     }
 
     /// The same shape with another innermost dimension.
@@ -56,7 +66,7 @@ impl Shape {
     pub fn with_last(mut self, last: usize) -> Shape {
         assert!(self.rank > 0, "a scalar shape has no innermost dimension");
         self.dims[self.rank as usize - 1] = last;
-        self
+        self.checked()
     }
 }
 
@@ -75,6 +85,7 @@ impl From<&[usize]> for Shape {
             dims,
             rank: from.len() as u8,
         }
+        .checked()
     }
 }
 

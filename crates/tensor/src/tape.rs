@@ -155,6 +155,16 @@ impl Tape {
         self.clear();
     }
 
+    /// Forgets records that have changed nothing yet.
+    pub(crate) fn forget(&mut self) {
+        let loss = self.records.iter().any(|record| matches!(record, Record::Nll(_)));
+        assert!(
+            !loss,
+            "a recorded loss has added to its head's gradient and cannot be forgotten"
+        );
+        self.clear();
+    }
+
     /// Forgets records and gradients; capacity is kept.
     pub(crate) fn clear(&mut self) {
         self.records.clear();

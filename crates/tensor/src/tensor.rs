@@ -127,6 +127,9 @@ impl Tensor {
     /// Copies all elements of `from` (equal length), converting the element type.
     pub fn copy_from(&self, from: &Tensor) {
         assert_eq!(from.len(), self.len(), "copy of another length");
+        if from.slot == self.slot && std::ptr::eq(self.device.identity(), from.device.identity()) {
+            return;
+        }
         self.device.launch("copy", |b| b.copy(from.buffer, self.buffer));
     }
 

@@ -10,6 +10,8 @@ use super::error::CheckpointError;
 const LATEST: &str = "latest";
 /// Files and folders that are being made or removed; what a killed run leaves begins so.
 const UNFINISHED: &str = ".unfinished-";
+/// A whole checkpoint that waits for another of the same step to take its place.
+const REPLACED: &str = ".replaced-";
 
 /// The name of a checkpoint's folder.
 pub(super) fn name_of(step: u64) -> String {
@@ -43,6 +45,7 @@ pub fn latest(run_folder: &Path) -> Result<PathBuf, CheckpointError> {
     if !run_folder.is_dir() {
         return Err(missing());
     }
+    restore_replaced(run_folder).map_err(CheckpointError::writing(run_folder))?;
     let mut name = String::new();
     if let Ok(file) = File::open(run_folder.join(LATEST)) {
         // A name is short; whatever else the file holds is not one.
@@ -55,16 +58,13 @@ pub fn latest(run_folder: &Path) -> Result<PathBuf, CheckpointError> {
     list(run_folder)?.pop().map(|(_, folder)| folder).ok_or_else(missing)
 }
 
-/// Removes all checkpoints but the `keep` newest and the one that `latest` names.
-pub fn prune(run_folder: &Path, keep: usize) -> Result<(), CheckpointError> {
-    let latest = latest(run_folder).ok();
-    let all = list(run_folder)?;
-    for (_, folder) in all.iter().rev().skip(keep) {
-        if Some(folder) != latest.as_ref() {
-            discard(run_folder, folder).map_err(CheckpointError::writing(folder))?;
-        }
-    }
-    Ok(())
+/// Removes a checkpoint such that a crash in the middle leaves nothing that looks like one.
+pub fn remove(folder: &Path) -> Result<(), CheckpointError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let away = folder.with_file_name(format!("{UNFINISHED}old-{name}"));
+    fs::rename(folder, &away)
+        .and_then(|()| fs::remove_dir_all(away))
+        .map_err(CheckpointError::writing(folder))
 }
 
 /// Makes `latest` name `folder`.
@@ -77,11 +77,29 @@ pub(super) fn set_latest(run_folder: &Path, name: &str) -> io::Result<()> {
     sync_folder(run_folder)
 }
 
-/// Removes what killed runs left behind.
-pub(super) fn clear_unfinished(run_folder: &Path) -> io::Result<()> {
+/// Gives checkpoints their names back whose successor a crash has kept from taking their place.
+fn restore_replaced(run_folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(run_folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().and_then(|name| name.strip_prefix(REPLACED)) else {
+            continue;
+        };
+        let target = run_folder.join(name);
+        if step_of(name).is_some() && !target.exists() {
+            fs::rename(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what killed runs left behind.
+pub(super) fn clear_unfinished(run_folder: &Path) -> io::Result<()> {
+    restore_replaced(run_folder)?;
+    for entry in fs::read_dir(run_folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(UNFINISHED) || name.starts_with(REPLACED) {
             if entry.file_type()?.is_dir() {
                 fs::remove_dir_all(entry.path())?;
             } else {
@@ -99,14 +117,6 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     } else {
         Ok(())
     }
-}
-
-/// Removes a checkpoint such that a crash in the middle leaves nothing that looks like one.
-fn discard(run_folder: &Path, folder: &Path) -> io::Result<()> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let away = run_folder.join(format!("{UNFINISHED}old-{name}"));
-    fs::rename(folder, &away)?;
-    fs::remove_dir_all(away)
 }
 
 /// A folder under construction. Dropped before [`Staging::publish`], it is removed.
@@ -137,17 +147,24 @@ impl Staging {
         &self.folder
     }
 
-    /// Gives the folder its name, in place of an older one of that name, and makes `latest` name it.
+    /// Gives the folder its name, in place of an older one of that name, and makes `latest` name it. At every
+    /// moment one whole checkpoint of the step exists: the older one is deleted last.
     pub(super) fn publish(self) -> Result<PathBuf, CheckpointError> {
         let target = self.run_folder.join(&self.name);
         let rename = || {
             sync_folder(&self.folder)?;
-            if target.exists() {
-                discard(&self.run_folder, &target)?;
+            let replaced = self.run_folder.join(format!("{REPLACED}{}", self.name));
+            let replaces = target.exists();
+            if replaces {
+                fs::rename(&target, &replaced)?;
             }
             fs::rename(&self.folder, &target)?;
             sync_folder(&self.run_folder)?;
-            set_latest(&self.run_folder, &self.name)
+            set_latest(&self.run_folder, &self.name)?;
+            if replaces {
+                fs::remove_dir_all(replaced)?;
+            }
+            Ok(())
         };
         rename().map_err(CheckpointError::writing(&target))?;
         Ok(target)
@@ -189,14 +206,39 @@ mod tests {
     }
 
     #[test]
-    fn pruning_keeps_the_newest_and_the_latest() {
+    fn checkpoints_are_listed_by_step_and_removed() {
         let run = tempfile::tempdir().unwrap();
-        for step in [1, 2, 3, 1_000_000, 4, 2] {
+        for step in [1, 2, 1_000_000, 4, 2] {
             touch(run.path(), step);
         }
-        prune(run.path(), 2).unwrap();
+        remove(&run.path().join("step_000002")).unwrap();
         let steps: Vec<u64> = list(run.path()).unwrap().into_iter().map(|(step, _)| step).collect();
-        assert_eq!(steps, [2, 4, 1_000_000]);
+        assert_eq!(steps, [1, 4, 1_000_000]);
+    }
+
+    #[test]
+    fn a_crash_while_a_step_is_saved_again_keeps_the_older_one() {
+        let run = tempfile::tempdir().unwrap();
+        touch(run.path(), 7);
+        let target = run.path().join("step_000007");
+        fs::write(target.join("whole"), "").unwrap();
+        // Killed between the two renames, once before `latest` is asked and once before the next save.
+        for asked in [true, false] {
+            fs::rename(&target, run.path().join(format!("{REPLACED}step_000007"))).unwrap();
+            fs::create_dir(run.path().join(format!("{UNFINISHED}step_000007"))).unwrap();
+            if asked {
+                assert_eq!(latest(run.path()).unwrap(), target);
+            } else {
+                drop(Staging::new(run.path(), 8).unwrap());
+            }
+            assert!(target.join("whole").exists());
+            let _ = fs::remove_dir_all(run.path().join(format!("{UNFINISHED}step_000007")));
+        }
+        // Killed after them: the newer one stands, the older one goes.
+        fs::create_dir(run.path().join(format!("{REPLACED}step_000007"))).unwrap();
+        touch(run.path(), 7);
+        assert!(!target.join("whole").exists());
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::CheckpointError;
-pub use folder::{latest, list, prune};
+pub use folder::{latest, list, remove};
 pub use read::Checkpoint;
 
 use crate::config::GptConfig;

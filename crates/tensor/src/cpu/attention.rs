@@ -37,7 +37,7 @@ impl<'a> Heads<'a> {
             args,
             sequence,
             head,
-            start: starts.map_or(0, |s| s[sequence] as usize),
+            start: starts.map_or(0, |s| first_position(s[sequence], args.time, args.capacity)),
         }
     }
 
@@ -283,8 +283,7 @@ impl Cpu {
         self.for_rows(batch * time, cols, &|range| {
             for row in range {
                 let (sequence, step) = (row / time, row % time);
-                let at = sequence * capacity + starts[sequence] as usize + step;
-                assert!(at < (sequence + 1) * capacity, "a position beyond the KV cache");
+                let at = sequence * capacity + first_position(starts[sequence], time, capacity) + step;
                 // SAFETY: each position is written once.
                 let slot = unsafe { cache.range(at * cols..(at + 1) * cols) };
                 slot.copy_from_slice(&x[row * cols..(row + 1) * cols]);
@@ -341,6 +340,16 @@ impl<T: Elem> Tile<'_, T> {
             }
         });
     }
+}
+
+/// A start, if all positions from it on lie in the cache.
+fn first_position(start: i32, time: usize, capacity: usize) -> usize {
+    let start = usize::try_from(start).unwrap_or(usize::MAX);
+    assert!(
+        start.saturating_add(time) <= capacity,
+        "a position outside the KV cache"
+    );
+    start
 }
 
 fn store<T: Elem>(from: &[f32], to: &mut [T]) {

@@ -80,7 +80,9 @@ impl Cpu {
         let (x, index, y) = (input::<T>(x), indices(index), parts::<T>(y));
         self.for_rows(index.len(), cols, &|range| {
             for sequence in range {
-                let from = (sequence * time + index[sequence] as usize) * cols;
+                let position = index[sequence] as usize;
+                assert!(position < time, "a position outside the sequence");
+                let from = (sequence * time + position) * cols;
                 // SAFETY: rows of one run are disjoint.
                 let y = unsafe { y.range(sequence * cols..(sequence + 1) * cols) };
                 y.copy_from_slice(&x[from..from + cols]);

@@ -5,9 +5,7 @@ use super::elem::{Elem, indices, input, parts};
 use super::math::{dot, sum_by};
 use super::rows::RMS_EPS;
 use crate::backend::{Buffer, RotaryArgs};
-
-/// Largest head size: a head is rotated in a buffer on the stack.
-pub(crate) const MAX_HEAD_DIM: usize = 512;
+use crate::ops::rotary::MAX_HEAD_DIM;
 
 /// Cosines and sines of one position.
 struct Angles<'a, T> {
@@ -93,6 +91,7 @@ impl Cpu {
             self.isa.vectorize(
                 #[inline(always)]
                 || {
+                    // On the stack: no head is larger.
                     let mut buffer = [0.0f32; MAX_HEAD_DIM];
                     for row in range {
                         let (sequence, step) = (row / args.time, row % args.time);

@@ -55,6 +55,10 @@ impl Graph {
         let (batch, time) = (x.shape().dims()[0], x.shape().dims()[1]);
         let capacity = cache.shape().dims()[1];
         assert_eq!(batch, cache.shape().dims()[0], "one cache row per sequence");
+        assert_eq!(starts.len(), batch, "one start per sequence");
+        if x.is_empty() {
+            return;
+        }
         let cols = x.len() / (batch * time);
         self.device().count(0.0, 2.0 * bytes(x));
         self.device().launch("cache_write", |b| {

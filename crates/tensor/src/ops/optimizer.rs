@@ -46,6 +46,7 @@ impl Device {
     /// One AdamW step on tensors of master type: `m, v` updated, then
     /// `value −= lr/(1−β1ᵗ)·m/(√(v/(1−β2ᵗ)) + eps)`, after the decay.
     pub fn adamw(&self, value: &Tensor, grad: &Tensor, first: &Tensor, second: &Tensor, step: &AdamwStep) {
+        distinct(&[value, grad, first, second]);
         self.count(12.0 * value.len() as f64, 7.0 * bytes(value));
         self.launch("adamw", |b| {
             b.adamw(value.buffer(), grad.buffer(), first.buffer(), second.buffer(), step);
@@ -56,6 +57,7 @@ impl Device {
     /// `(1−μ)·grad + μ·momentum` in the compute type.
     #[must_use]
     pub fn nesterov(&self, grad: &Tensor, momentum: &Tensor, mu: f32) -> Tensor {
+        distinct(&[grad, momentum]);
         let out = self.activation(grad.shape());
         self.count(6.0 * grad.len() as f64, 4.0 * bytes(grad));
         self.launch("nesterov", |b| {
@@ -114,15 +116,27 @@ impl Device {
     pub fn normuon(&self, x: &Tensor, second: &Tensor, beta2: f32) {
         let (rows, cols) = (x.shape().rows(), x.shape().last());
         assert_eq!(second.len(), rows.max(cols), "second moment of the longer side");
+        distinct(&[x, second]);
         self.count(5.0 * x.len() as f64, 3.0 * bytes(x));
         self.launch("normuon", |b| b.normuon(x.buffer(), second.buffer(), rows, cols, beta2));
     }
 
     /// Cautious weight decay and update: `w −= lr·x + lr·weight_decay·w` where `x·w ≥ 0`, else `w −= lr·x`.
     pub fn cautious_update(&self, w: &Tensor, x: &Tensor, lr: f32, weight_decay: f32) {
+        distinct(&[w, x]);
         self.count(5.0 * w.len() as f64, 3.0 * bytes(w));
         self.launch("cautious_update", |b| {
             b.cautious_update(w.buffer(), x.buffer(), lr, weight_decay);
         });
+    }
+}
+
+/// Kernels that change an operand in place must not read it as another one.
+fn distinct(tensors: &[&Tensor]) {
+    for (i, a) in tensors.iter().enumerate() {
+        for b in &tensors[i + 1..] {
+            let apart = a.device().is_dry() || a.buffer().memory != b.buffer().memory;
+            assert!(apart, "an optimizer's operands share memory");
+        }
     }
 }

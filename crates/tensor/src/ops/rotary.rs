@@ -10,6 +10,9 @@ use crate::graph::Graph;
 use crate::tape::{Gradients, Record, Var, bytes};
 use crate::tensor::Tensor;
 
+/// Largest head size that every backend's kernels take.
+pub const MAX_HEAD_DIM: usize = 512;
+
 /// Cosines and sines for a number of positions, in the compute type.
 #[derive(Clone)]
 pub struct RotaryTable {
