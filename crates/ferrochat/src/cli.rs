@@ -59,9 +59,9 @@ Without --preset the preset is spark. An interrupted speedrun goes on where it w
   ferrochat chat --run spark --jsonl < asked.jsonl > answered.jsonl
 
 Without a terminal on stdin, all of stdin is one message.
---jsonl reads one conversation per line, {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}]}, and writes for each a line
-{\"content\": \"...\"} in the same order, 256 lines at a time; empty lines are passed over. A line that cannot be answered
-gets {\"error\": \"line 3: ...\"} in its place, the others are answered all the same, and the exit code is 1."
+--jsonl reads one conversation per line, {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}]}, and writes for \
+each a line {\"content\": \"...\"} in the same order, 256 lines at a time; empty lines are passed over. A line that \
+cannot be answered gets {\"error\": \"line 3: ...\"} in its place, the others are answered all the same, and the exit code is 1."
     )]
     Chat(ChatArgs),
     /// Print what models learn from and are measured on
