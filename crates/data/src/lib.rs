@@ -53,4 +53,5 @@ pub use encode::Encode;
 pub use error::DataError;
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use packing::{ConversationPacking, Packing};
+pub use source::panic_is_caught;
 pub use state::{Counters, LoaderState};

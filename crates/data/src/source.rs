@@ -2,6 +2,8 @@
 
 mod jsonl;
 pub(crate) mod parquet;
+
+pub use parquet::panic_is_caught;
 pub(crate) mod text;
 
 use crate::corpus::{Corpus, Kind, Mark};

@@ -103,6 +103,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 pub fn install_panic_hook() {
     let standard = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if ferrochat_data::panic_is_caught() {
+            return;
+        }
         if let Some(error) = panic.payload().downcast_ref::<TensorError>() {
             eprintln!("error: {error}; a smaller --device-batch-size or --max-seq-len needs less");
             return;

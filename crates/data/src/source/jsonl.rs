@@ -11,6 +11,9 @@ use crate::corpus::{Mark, SourceFile};
 use crate::documents::{Document, Position};
 use crate::error::DataError;
 
+/// Bytes of the longest line that is read into memory.
+const LONGEST_LINE: u64 = 256 << 20;
+
 pub(crate) struct JsonlReader {
     input: BufReader<File>,
     path: PathBuf,
@@ -41,8 +44,8 @@ impl JsonlReader {
                 return Ok(None);
             }
             self.line.clear();
-            let bytes = self
-                .input
+            let bytes = (&mut self.input)
+                .take(LONGEST_LINE + 1)
                 .read_until(b'\n', &mut self.line)
                 .map_err(|error| DataError::io(&self.path, error))?;
             if bytes == 0 {
@@ -50,6 +53,12 @@ impl JsonlReader {
             }
             let line_at = self.mark.group;
             self.mark.group += bytes as u64;
+            if bytes as u64 > LONGEST_LINE {
+                let place =
+                    line_number(&self.path, line_at).map_or_else(|_| "a line".to_owned(), |n| format!("line {n}"));
+                let reason = format!("it is longer than {} MiB, which no document is", LONGEST_LINE >> 20);
+                return Err(DataError::malformed(&self.path, place, reason));
+            }
             let line = self.line.strip_prefix("\u{feff}".as_bytes());
             let line = line.unwrap_or(&self.line);
             if line.trim_ascii().is_empty() {

@@ -1,5 +1,6 @@
 //! Parquet shards: one text column, row group by row group.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -191,6 +192,16 @@ impl ParquetReader {
     }
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread would become a [`DataError`]: the Parquet decoder panics on some damaged
+/// files. A panic hook that speaks to users leaves such a panic alone.
+pub fn panic_is_caught() -> bool {
+    GUARDED.get()
+}
+
 /// Runs a step of the Parquet decoder; its errors, and its panics on damaged
 /// input, become one sentence that names the shard.
 pub(crate) fn guard<T>(
@@ -198,7 +209,10 @@ pub(crate) fn guard<T>(
     place: &str,
     step: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T, DataError> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)) {
+    let outer = GUARDED.replace(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(step));
+    GUARDED.set(outer);
+    match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
             let message = error.to_string();
