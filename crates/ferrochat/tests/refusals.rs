@@ -167,6 +167,19 @@ fn runs_and_checkpoints_that_do_not_fit() {
     place.refused(&["sample", "--run", "first"], 1, &["model.safetensors", "damaged"]);
     std::fs::remove_file(first.join("model.safetensors")).unwrap();
     place.refused(&["eval", "bpb", "--run", "first"], 1, &["model.safetensors"]);
+
+    // Gone: an interrupted run does not silently begin again.
+    let record = place.base("second").join("stage.json");
+    let interrupted = std::fs::read_to_string(&record)
+        .unwrap()
+        .replace("finished", "interrupted");
+    std::fs::write(&record, interrupted).unwrap();
+    std::fs::remove_dir_all(&second).unwrap();
+    place.refused(
+        &["train", "base", "--run", "second", "--resume"],
+        2,
+        &["2 steps", "gone", "--fresh"],
+    );
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {

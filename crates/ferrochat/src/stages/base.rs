@@ -170,7 +170,18 @@ impl Training {
         let started = std::thread::scope(|scope| -> Result<_> {
             let check = scope.spawn(|| evaluator.check());
             let resumed = match &base {
-                Some(_) => checkpoints.restore_latest(&gpt, &mut optimizer)?,
+                Some(record) => {
+                    let resumed = checkpoints.restore_latest(&gpt, &mut optimizer)?;
+                    let done = record.details["steps_done"].as_u64().unwrap_or(0);
+                    if resumed.is_none() && done > 0 {
+                        refuse!(
+                            "the run {:?} has done {done} steps but its checkpoints are gone from {}; bring them back, or give --fresh to begin again",
+                            run.name,
+                            folder.display()
+                        );
+                    }
+                    resumed
+                }
                 None => None,
             };
             let state = resumed.as_ref().and_then(|resumed| resumed.loader.clone());
