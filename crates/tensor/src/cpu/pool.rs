@@ -49,6 +49,8 @@ struct Shared {
     job: UnsafeCell<Option<Job>>,
     /// Workers asleep or about to be.
     sleepers: AtomicUsize,
+    /// Workers that have begun their life.
+    begun: AtomicUsize,
     shutdown: AtomicBool,
     lock: Mutex<()>,
     wake: Condvar,
@@ -97,6 +99,7 @@ impl Pool {
                 next: AtomicUsize::new(0),
                 job: UnsafeCell::new(None),
                 sleepers: AtomicUsize::new(0),
+                begun: AtomicUsize::new(0),
                 shutdown: AtomicBool::new(false),
                 lock: Mutex::new(()),
                 wake: Condvar::new(),
@@ -113,6 +116,10 @@ impl Pool {
                 .name(format!("cpu-{worker}"))
                 .spawn(move || shared.work(worker))?;
             pool.workers.push(thread);
+        }
+        // A thread allocates while it starts: that belongs here and not into the first jobs.
+        while pool.shared.begun.load(Ordering::Acquire) < pool.workers.len() {
+            std::thread::yield_now();
         }
         Ok(pool)
     }
@@ -261,6 +268,7 @@ impl Shared {
 
     /// A worker's life.
     fn work(&self, worker: usize) {
+        self.begun.fetch_add(1, Ordering::Release);
         let mut last = 0;
         while let Some(job) = self.next_job(&mut last) {
             self.claim(job, worker);
