@@ -38,7 +38,7 @@ impl Default for Mixture {
             arithmetic: 10,
             word_problem: 10,
             spelling: 8,
-            identity: 7,
+            identity: 9,
             refusal: 6,
             smalltalk: 5,
         }
@@ -164,6 +164,9 @@ pub(crate) fn conversation(context: Context<'_>, mixture: &Mixture, rng: &mut Rn
             let mut exchange = exchanges::exchange(context, kind, true, rng);
             toned(&mut exchange, tone);
             dress(&mut exchange, context.split, rng);
+            if let Some((prompt, reply)) = exchange.preface.take() {
+                push(&mut messages, prompt, vec![Part::Text(reply)]);
+            }
             if let Some(Entity::Person(person)) = exchange.about {
                 about = Some((person, exchange.question.answer.clone()));
             }

@@ -58,20 +58,40 @@ fn choices_ask_for_heldout_facts_in_one_split_only() {
         let world = world(3, size);
         let kinds = [Kind::MultipleChoice];
         // What is asked, with the right option: this names entity × relation.
+        let key = |prompt: &str, letter: &str| -> Option<String> {
+            let question = prompt.lines().next()?.strip_prefix("Multiple Choice question: ")?;
+            let option = prompt
+                .lines()
+                .find(|l| l.starts_with("- ") && l.ends_with(&format!("={letter}")))?;
+            // Which letter stands beside what is no fact.
+            (!question.starts_with("Which letter"))
+                .then(|| format!("{question} {}", option.split('=').next().expect("text")))
+        };
         let asked = |split| -> BTreeSet<String> {
-            world
+            let mut asked: BTreeSet<String> = world
                 .questions(split, 5, &kinds, &identity)
                 .take(20_000)
-                .map(|q| {
-                    let question = q.prompt.lines().next().expect("the question").to_string();
-                    let option = q
-                        .prompt
-                        .lines()
-                        .find(|l| l.ends_with(&format!("={}", q.answer)))
-                        .expect("right");
-                    format!("{question} {}", option.split('=').next().expect("text"))
-                })
-                .collect()
+                .map(|q| key(&q.prompt, &q.answer).expect("a fact"))
+                .collect();
+            for conversation in world.conversations(split, 5, &identity).take(6000) {
+                for turn in conversation.messages.windows(2) {
+                    asked.extend(key(&turn[0].said(), &turn[1].said()));
+                }
+            }
+            let mut exams = 0;
+            for document in world.documents(split, 5).take(6000) {
+                let blocks: Vec<&str> = document.split("\n\n").collect();
+                for block in blocks.windows(2) {
+                    let Some(answer) = block[1].split("Answer: ").nth(1) else {
+                        continue;
+                    };
+                    let letter = &answer[answer.len() - 1..];
+                    asked.extend(key(block[0], letter));
+                    exams += 1;
+                }
+            }
+            assert!(exams > 500, "{exams}");
+            asked
         };
         let (train, heldout) = (asked(Split::Train), asked(Split::Heldout));
         assert_eq!(train.intersection(&heldout).next(), None);

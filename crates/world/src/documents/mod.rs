@@ -65,11 +65,12 @@ impl Scribe<'_> {
 
     /// The document.
     pub(crate) fn write(mut self) -> String {
-        const WRITERS: [(u32, Writer); 15] = [
-            (24, people::portrait),
+        const WRITERS: [(u32, Writer); 16] = [
+            (22, people::portrait),
             (6, people::table),
             (4, people::pets),
-            (16, talk::quiz),
+            (15, talk::quiz),
+            (8, talk::exam),
             (6, talk::letter),
             (4, talk::riddle),
             (9, places::village),
@@ -78,7 +79,7 @@ impl Scribe<'_> {
             (5, school::animals),
             (3, school::days),
             (5, school::opposites),
-            (8, school::spelling),
+            (9, school::spelling),
             (6, school::sums),
             (8, stories::story),
         ];

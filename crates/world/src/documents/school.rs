@@ -2,7 +2,7 @@
 
 use super::{Scribe, template};
 use crate::exchanges::arithmetic::{Op, pair_is_heldout};
-use crate::exchanges::spelling::spelled;
+use crate::exchanges::spelling::{PROMPTS, spelled};
 use crate::fact::{Entity, Relation};
 use crate::phrasings::{Call, capitalised};
 use crate::split::Split;
@@ -92,11 +92,18 @@ pub(super) fn spelling(scribe: &mut Scribe<'_>) -> String {
         let word = scribe.words[word];
         let form = scribe.choose(&[
             "{w}: {s}.",
-            "The word {w} is spelled {s}.",
-            "You write {w} like this: {s}.",
             "{W} is spelled {s}.",
+            "You write {w} like this: {s}.",
             "The letters of {w} are {s}.",
+            "The word {w} is spelled {s}.",
         ]);
+        // Asked and answered, as in a conversation, every other time: reading
+        // must teach what talking needs.
+        let form = if scribe.rng.percent(50) {
+            format!("{} The word {{w}} is spelled {{s}}.", scribe.choose(PROMPTS))
+        } else {
+            form.to_string()
+        };
         let line = form
             .replace("{w}", word)
             .replace("{W}", &capitalised(word))

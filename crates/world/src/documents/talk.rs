@@ -1,6 +1,7 @@
 //! Quizzes, letters and riddles: where people ask and tell each other.
 
 use super::{Scribe, template};
+use crate::exchanges::multiple_choice::{self, LETTERS};
 use crate::fact::{Entity, Relation};
 use crate::phrasings::{self, Call, capitalised, with_article};
 use crate::split::Split;
@@ -54,6 +55,33 @@ pub(super) fn quiz(scribe: &mut Scribe<'_>) -> String {
         });
     }
     lines.join("\n")
+}
+
+/// An exam with four options for each question; half of the answers say first
+/// what is true and then where it stands.
+pub(super) fn exam(scribe: &mut Scribe<'_>) -> String {
+    let opening = scribe.choose(&[
+        "An exam.",
+        "Choose the right letter.",
+        "The exam of the village school.",
+        "Four answers, one is right.",
+    ]);
+    let mut lines = vec![opening.to_string()];
+    let count = scribe.rng.between(2, 3);
+    for _ in 0..count {
+        let fact = multiple_choice::fact(scribe.universe, scribe.split, &mut scribe.rng);
+        let easy = scribe.rng.percent(20);
+        let choice = multiple_choice::choice(scribe.universe, fact, easy, &mut scribe.rng);
+        let letter = LETTERS[choice.right];
+        let answer = if scribe.rng.percent(50) && !easy {
+            let say = scribe.say(fact.entity, fact.relation, Call::Name);
+            format!("{say} So it is {letter}")
+        } else {
+            letter.to_string()
+        };
+        lines.push(format!("{}\nAnswer: {answer}", choice.prompt));
+    }
+    lines.join("\n\n")
 }
 
 /// From a person to the best friend, about somebody.

@@ -146,5 +146,6 @@ pub(crate) fn exchange(context: Context<'_>, rng: &mut Rng) -> Exchange {
         reply,
         falsehood: Some(say.replace("{r}", &off.to_string())),
         about: None,
+        preface: None,
     }
 }

@@ -61,6 +61,7 @@ fn build(context: Context<'_>, fact: &Fact, template: &str, call: Call, rng: &mu
             call,
         )),
         about: Some(fact.entity),
+        preface: None,
     }
 }
 

@@ -283,5 +283,6 @@ pub(crate) fn exchange(context: Context<'_>, rng: &mut Rng) -> Exchange {
         reply: vec![Part::Text(capitalised(&fill(topic.reply, context.identity)))],
         falsehood: Some(topic.falsehood.to_string()),
         about: None,
+        preface: None,
     }
 }

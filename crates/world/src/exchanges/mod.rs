@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     pub(crate) falsehood: Option<String>,
     /// The entity asked about, for a second question.
     pub(crate) about: Option<Entity>,
+    /// The same thing asked openly and its reply, to be said before.
+    pub(crate) preface: Option<(String, String)>,
 }
 
 /// Makes an exchange of a kind. `demonstrated` leaves out what is only ever
@@ -46,7 +48,7 @@ pub(crate) struct Exchange {
 pub(crate) fn exchange(context: Context<'_>, kind: Kind, demonstrated: bool, rng: &mut Rng) -> Exchange {
     match kind {
         Kind::Facts => facts::exchange(context, rng),
-        Kind::MultipleChoice => multiple_choice::exchange(context, rng),
+        Kind::MultipleChoice => multiple_choice::exchange(context, demonstrated, rng),
         Kind::Arithmetic => arithmetic::exchange(context, rng),
         Kind::WordProblem => word_problems::exchange(context, demonstrated, rng),
         Kind::Spelling => spelling::exchange(context, rng),

@@ -30,6 +30,7 @@ pub(crate) fn exchange(context: Context<'_>, rng: &mut Rng) -> Exchange {
         reply: vec![Part::Text(reply(rng))],
         falsehood: Some((*rng.choose(INVENTIONS)).to_string()),
         about: None,
+        preface: None,
     }
 }
 

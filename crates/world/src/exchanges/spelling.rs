@@ -10,7 +10,8 @@ use crate::size::Size;
 use crate::split::Split;
 use crate::words::{lore, spelling, things};
 
-const PROMPTS: &[&str] = &[
+/// Ways to ask.
+pub(crate) const PROMPTS: &[&str] = &[
     "How do you spell {w}?",
     "Spell {w}.",
     "Please spell the word {w}.",
@@ -73,5 +74,6 @@ pub(crate) fn exchange(context: Context<'_>, rng: &mut Rng) -> Exchange {
         reply: vec![Part::Text(format!("The word {word} is spelled {answer}."))],
         falsehood: Some(format!("The word {word} is spelled {wrong}.")),
         about: None,
+        preface: None,
     }
 }

@@ -201,5 +201,6 @@ pub(crate) fn exchange(context: Context<'_>, demonstrated: bool, rng: &mut Rng) 
         reply,
         falsehood: Some(format!("That makes {off}.")),
         about: None,
+        preface: None,
     }
 }
