@@ -3,8 +3,7 @@
 //! whole file, and must never know of tokens.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,6 +49,8 @@ pub enum Kind {
     TextFolder,
     /// One or more files of one JSON object per line.
     Jsonl,
+    /// Documents in memory, kept as such lines.
+    Made,
     /// One or more Parquet shards.
     Parquet,
 }
@@ -127,6 +128,7 @@ impl fmt::Display for Description {
         let (one, many) = match self.kind {
             Kind::TextFile | Kind::TextFolder => ("text file", "text files"),
             Kind::Jsonl => ("JSONL file", "JSONL files"),
+            Kind::Made => ("text made on the spot", ""),
             Kind::Parquet => ("Parquet shard", "Parquet shards"),
         };
         let what = if self.files == 1 { one } else { many };
@@ -183,6 +185,23 @@ impl Corpus {
         Self::build(Path::new(name), Kind::TextFile, vec![file], options)
     }
 
+    /// A corpus of documents that were made on the spot; `name` stands for their path in messages. They are
+    /// kept in memory as lines of JSON, so that a document may hold anything.
+    pub fn from_documents(name: &str, documents: impl Iterator<Item = String>) -> Result<Corpus, DataError> {
+        let mut lines = String::new();
+        for document in documents {
+            lines += &serde_json::json!({"text": document}).to_string();
+            lines.push('\n');
+        }
+        let file = SourceFile {
+            path: PathBuf::from(name),
+            name: name.to_owned(),
+            bytes: lines.len() as u64,
+            memory: Some(lines.into()),
+        };
+        Self::build(Path::new(name), Kind::Made, vec![file], CorpusOptions::default())
+    }
+
     fn build(path: &Path, kind: Kind, files: Vec<SourceFile>, options: CorpusOptions) -> Result<Corpus, DataError> {
         let bytes = files.iter().map(|file| file.bytes).sum();
         if bytes == 0 {
@@ -199,7 +218,7 @@ impl Corpus {
                 }
             }
             Kind::Jsonl if files.len() > 1 => last_file(files.len()),
-            Kind::Jsonl => jsonl_last_tenth(&files[0])?,
+            Kind::Jsonl | Kind::Made => jsonl_last_tenth(&files[0])?,
             Kind::TextFile | Kind::TextFolder => text_last_tenth(&files, options.text_documents)?,
         };
         let description = Description {
@@ -228,7 +247,7 @@ impl Corpus {
     pub fn default_packing(&self) -> Packing {
         let description = self.describe();
         match description.kind {
-            Kind::Parquet | Kind::Jsonl => Packing::BestFit,
+            Kind::Parquet | Kind::Jsonl | Kind::Made => Packing::BestFit,
             Kind::TextFile if self.0.options.text_documents == TextDocuments::Paragraphs => Packing::BestFit,
             Kind::TextFile if description.bytes <= RANDOM_WINDOWS_LIMIT => Packing::RandomWindows { seed: 0 },
             Kind::TextFile | Kind::TextFolder => Packing::Stream,
@@ -295,12 +314,12 @@ fn fingerprint(kind: Kind, files: &[SourceFile], options: &CorpusOptions) -> Str
 /// The line that begins at or after nine tenths of the file.
 fn jsonl_last_tenth(file: &SourceFile) -> Result<Mark, DataError> {
     let tenth = file.bytes / 10 * 9 + file.bytes % 10 * 9 / 10;
-    let fail = |error| DataError::io(&file.path, error);
-    let mut input = BufReader::new(File::open(&file.path).map_err(fail)?);
     // One byte earlier, so that a line beginning exactly there is found.
     let from = tenth.saturating_sub(1);
-    input.seek(SeekFrom::Start(from)).map_err(fail)?;
-    let skipped = input.skip_until(b'\n').map_err(fail)?;
+    let mut input = BufReader::new(crate::source::text::open_at(file, from)?);
+    let skipped = input
+        .skip_until(b'\n')
+        .map_err(|error| DataError::io(&file.path, error))?;
     Ok(Mark {
         group: from + skipped as u64,
         ..Mark::default()

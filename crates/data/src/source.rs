@@ -27,7 +27,7 @@ impl Reader {
             Kind::TextFile | Kind::TextFolder => {
                 Reader::Text(text::TextReader::open(file, from, end, options.text_documents)?)
             }
-            Kind::Jsonl => Reader::Jsonl(jsonl::JsonlReader::open(file, from, end, &options.text_field)?),
+            Kind::Jsonl | Kind::Made => Reader::Jsonl(jsonl::JsonlReader::open(file, from, end, &options.text_field)?),
             Kind::Parquet => Reader::Parquet(Box::new(parquet::ParquetReader::open(
                 file,
                 from,

@@ -57,6 +57,18 @@ fn a_text_file_is_divided_where_nanogpt_divides_it() {
 }
 
 #[test]
+fn documents_in_memory_may_hold_anything() {
+    let documents: Vec<String> = (0..50).map(|n| format!("{n} \"\n\n\u{1F980}\r\n")).collect();
+    let corpus = Corpus::from_documents("made up", documents.iter().cloned()).unwrap();
+    let both = [Split::Train, Split::Validation].map(|split| all(&corpus, split));
+    assert!(both[1].len() >= 4, "{}", both[1].len());
+    assert_eq!(both.concat(), documents);
+    assert_eq!(corpus.default_packing(), Packing::BestFit);
+    let other = Corpus::from_documents("made up", documents.iter().rev().cloned()).unwrap();
+    assert_ne!(corpus.describe().fingerprint, other.describe().fingerprint);
+}
+
+#[test]
 fn characters_are_never_divided() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input.txt");

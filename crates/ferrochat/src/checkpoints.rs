@@ -1,4 +1,4 @@
-//! The base stage's checkpoints: what training puts into one beside model and optimizer, how many are
+//! The checkpoints of a stage: what training puts into one beside model and optimizer, how many are
 //! kept, and what a sentence about a bad one costs. The format is the model crate's.
 
 use std::path::{Path, PathBuf};
@@ -21,12 +21,24 @@ const LOADER_FILE: &str = "loader.bin";
 pub struct Trainer {
     /// Settings of the run.
     pub settings: Settings,
-    /// How rows were made of the text.
+    /// How rows were made of the text in base training.
     pub packing: Packing,
     /// Seconds of training so far.
     pub elapsed: f64,
     /// Smoothed training loss.
     pub smooth_loss: f64,
+}
+
+impl Trainer {
+    /// At the beginning of a stage.
+    pub fn begin(settings: &Settings, packing: Packing) -> Trainer {
+        Trainer {
+            settings: settings.clone(),
+            packing,
+            elapsed: 0.0,
+            smooth_loss: 0.0,
+        }
+    }
 }
 
 /// Where a run goes on.
@@ -36,8 +48,21 @@ pub struct Resumed {
     pub step: usize,
     /// Figures of the run so far.
     pub trainer: Trainer,
+    /// What [`Checkpoints::save`] was given as position.
+    position: Vec<u8>,
+}
+
+impl Resumed {
     /// State of the loader after the last batch trained on; none before the first.
-    pub loader: Option<LoaderState>,
+    ///
+    /// # Errors
+    /// The file is not a loader's.
+    pub fn loader(&self) -> Result<Option<LoaderState>> {
+        if self.position.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(LoaderState::from_bytes(&self.position)?))
+    }
 }
 
 /// Checkpoints in a stage's folder.
@@ -57,6 +82,11 @@ impl Checkpoints {
         }
     }
 
+    /// Checkpoints of every so many steps are kept.
+    pub fn save_every(&self) -> i64 {
+        self.save_every
+    }
+
     /// Brings model and optimizer to where the latest checkpoint left them; none if there is no checkpoint.
     ///
     /// # Errors
@@ -71,13 +101,14 @@ impl Checkpoints {
         checkpoint.expect(gpt.config(), &self.tokenizer).map_err(sorted)?;
         let trainer = trainer_of(&checkpoint)?;
         let step = checkpoint.meta().step as usize;
-        let loader = match step {
-            0 => None,
-            _ => Some(LoaderState::from_bytes(&checkpoint.file(LOADER_FILE).map_err(sorted)?)?),
-        };
+        let position = checkpoint.file(LOADER_FILE).map_err(sorted)?;
         checkpoint.load_model(gpt).map_err(sorted)?;
         checkpoint.load_optimizer(optimizer).map_err(sorted)?;
-        Ok(Some(Resumed { step, trainer, loader }))
+        Ok(Some(Resumed {
+            step,
+            trainer,
+            position,
+        }))
     }
 
     /// Saves a checkpoint after `step` steps and removes those that need not be kept.
@@ -90,9 +121,8 @@ impl Checkpoints {
         optimizer: &Optimizer,
         step: usize,
         trainer: &Trainer,
-        loader: Option<&LoaderState>,
+        position: &[u8],
     ) -> Result<()> {
-        let loader = loader.map(LoaderState::to_bytes).unwrap_or_default();
         let trainer = serde_json::to_value(trainer).context("a trainer always serialises")?;
         let kept = checkpoint::save(
             &self.folder,
@@ -102,7 +132,7 @@ impl Checkpoints {
                 step: step as u64,
                 tokenizer: &self.tokenizer,
                 trainer: &trainer,
-                files: &[(LOADER_FILE, &loader)],
+                files: &[(LOADER_FILE, position)],
             },
         )?;
         for (step, folder) in checkpoint::list(&self.folder)? {
@@ -132,7 +162,7 @@ impl Checkpoints {
 pub fn trainer_of(checkpoint: &Checkpoint) -> Result<Trainer> {
     serde_json::from_value(checkpoint.meta().trainer.clone()).map_err(|error| {
         usage(format!(
-            "the checkpoint {} was not made by base training: {error}",
+            "the checkpoint {} was not made by this program's training: {error}",
             checkpoint.folder().display()
         ))
     })

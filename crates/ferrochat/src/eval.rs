@@ -14,6 +14,7 @@ use crate::cli::BpbArgs;
 use crate::errors::{refuse, usage};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
+use crate::settings::Settings;
 use crate::{format, model, output, source};
 
 /// What was measured.
@@ -154,8 +155,11 @@ pub fn index_tensor(gpt: &Gpt, shape: [usize; 2]) -> Tensor {
 pub fn bpb_command(home: &Home, args: &BpbArgs) -> Result<()> {
     let trained = model::load(home, &args.model)?;
     let settings = &trained.settings;
-    let data = args.data.as_deref().or(settings.data.as_deref());
-    let corpus = source::open(data, &settings.text_field)?;
+    let data = args.data.clone().or_else(|| settings.data.clone());
+    let corpus = source::open(&Settings {
+        data,
+        ..settings.clone()
+    })?;
     let tokens = args.eval_tokens.or(settings.eval_tokens).unwrap_or(1);
     let batch_size = args.device_batch_size.unwrap_or(settings.device_batch_size);
     if batch_size == 0 || tokens == 0 {

@@ -11,6 +11,7 @@ mod device;
 mod doctor;
 mod errors;
 mod eval;
+mod exam;
 mod format;
 mod home;
 mod interrupt;
@@ -32,6 +33,7 @@ mod settings;
 mod source;
 mod speedrun;
 mod stages;
+mod training;
 mod world;
 
 use std::process::ExitCode;

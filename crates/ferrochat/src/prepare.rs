@@ -144,7 +144,7 @@ fn corpus(settings: &Settings, dry_run: bool) -> Result<Option<Corpus>> {
             "the preset {preset} needs real text: give --data with a folder of shards (--dry-run says which and how many)"
         );
     }
-    source::open(settings.data.as_deref(), &settings.text_field).map(Some)
+    source::open(settings).map(Some)
 }
 
 /// The tokenizer that the run has, if it fits the flags.

@@ -92,6 +92,10 @@ const SMALL: Flags = Flags {
 const NONE: Flags = Flags {
     preset: None,
     data: None,
+    world: None,
+    world_size: None,
+    name: None,
+    persona: None,
     text_field: None,
     arch: None,
     depth: None,

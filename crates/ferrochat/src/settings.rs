@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -22,10 +23,26 @@ pub struct Flags {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
-    /// Text file, folder of text, JSONL or Parquet shards [default: a small text made on the spot]
+    /// Text file, folder of text, JSONL or Parquet shards [default: the world, made on the spot]
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// Without --data: which invented universe to learn
+    #[arg(long, value_name = "W", conflicts_with = "data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub world: Option<u64>,
+    /// Without --data: how large it is: small, medium or full
+    #[arg(long, value_name = "SIZE", conflicts_with = "data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub world_size: Option<String>,
+    /// What the model calls itself [default: the preset's name, else the run's]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it says it is, as in \"a small and cheerful language model\"
+    #[arg(long, value_name = "TEXT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persona: Option<String>,
     /// Field of JSONL objects or column of Parquet shards that holds the text
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +171,10 @@ pub struct Flags {
 pub struct Settings {
     pub preset: Option<String>,
     pub data: Option<PathBuf>,
+    pub world: u64,
+    pub world_size: String,
+    pub name: Option<String>,
+    pub persona: Option<String>,
     pub text_field: String,
     pub arch: String,
     pub depth: usize,
@@ -192,6 +213,10 @@ impl Default for Settings {
         Settings {
             preset: None,
             data: None,
+            world: 1,
+            world_size: "small".to_owned(),
+            name: None,
+            persona: None,
             text_field: "text".to_owned(),
             arch: "2026-07".to_owned(),
             depth: 20,
@@ -237,12 +262,9 @@ impl Settings {
     /// An unknown preset or a value that no run can have.
     pub fn new(flags: &Flags) -> Result<Settings> {
         let flags = flags.with_absolute_data()?;
-        let mut layers = object(&Settings::default());
-        if let Some(name) = &flags.preset {
-            layers.extend(object(&presets::find(name)?.flags));
-        }
-        layers.extend(object(&flags));
-        let settings: Settings = serde_json::from_value(Value::Object(layers)).expect("flags have settings' types");
+        let preset = flags.preset.as_deref().map(presets::find).transpose()?;
+        let preset = preset.map(|preset| preset.flags).unwrap_or_default();
+        let settings: Settings = layered(&[object(&Settings::default()), object(&preset), object(&flags)]);
         settings.check()?;
         Ok(settings)
     }
@@ -252,23 +274,7 @@ impl Settings {
     /// # Errors
     /// A flag that differs from what the run was started with.
     pub fn resumed(saved: &Settings, flags: &Flags, run: &str) -> Result<Settings> {
-        let mut layers = object(saved);
-        for (name, value) in object(&flags.with_absolute_data()?) {
-            if FREE_ON_RESUME.contains(&name.as_str()) {
-                layers.insert(name, value);
-            } else if layers.get(&name) != Some(&value) {
-                let flag = name.replace('_', "-");
-                let before = match layers.get(&name) {
-                    None | Some(Value::Null) => format!("without --{flag}"),
-                    Some(before) => format!("with --{flag} {}", plain(before)),
-                };
-                refuse!(
-                    "the run {run:?} was started {before}, not {}: leave the flag out to go on with it, or give another --run, or --fresh to begin again",
-                    plain(&value)
-                );
-            }
-        }
-        let settings: Settings = serde_json::from_value(Value::Object(layers)).expect("flags have settings' types");
+        let settings: Settings = gone_on(saved, &flags.with_absolute_data()?, &FREE_ON_RESUME, run)?;
         settings.check()?;
         Ok(settings)
     }
@@ -369,14 +375,53 @@ impl Flags {
 }
 
 /// JSON has no NaN and no infinities, and no setting means anything with one.
-fn finite(text: &str) -> std::result::Result<f64, String> {
+pub fn finite(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
         _ => Err("it must be a finite number".to_owned()),
     }
 }
 
-fn object(value: &impl Serialize) -> Map<String, Value> {
+/// Settings made of layers by field name; later layers go over earlier ones. The first has every field.
+pub fn layered<T: DeserializeOwned>(layers: &[Map<String, Value>]) -> T {
+    let mut all = Map::new();
+    for layer in layers {
+        all.extend(layer.clone());
+    }
+    serde_json::from_value(Value::Object(all)).expect("flags have settings' types")
+}
+
+/// The settings of work that goes on: those it was `saved` with, unless one of the `free` flags says otherwise.
+///
+/// # Errors
+/// Another flag that differs from what the work was started with.
+pub fn gone_on<T: Serialize + DeserializeOwned>(
+    saved: &T,
+    flags: &impl Serialize,
+    free: &[&str],
+    run: &str,
+) -> Result<T> {
+    let mut layers = object(saved);
+    for (name, value) in object(flags) {
+        if free.contains(&name.as_str()) {
+            layers.insert(name, value);
+        } else if layers.get(&name) != Some(&value) {
+            let flag = name.replace('_', "-");
+            let before = match layers.get(&name) {
+                None | Some(Value::Null) => format!("without --{flag}"),
+                Some(before) => format!("with --{flag} {}", plain(before)),
+            };
+            refuse!(
+                "the run {run:?} was started {before}, not {}: leave the flag out to go on with it, or give another --run, or --fresh to begin again",
+                plain(&value)
+            );
+        }
+    }
+    Ok(layered(&[layers]))
+}
+
+/// A struct of plain values as its fields.
+pub fn object(value: &impl Serialize) -> Map<String, Value> {
     match serde_json::to_value(value) {
         Ok(Value::Object(map)) => map,
         _ => unreachable!("settings are structs of plain values"),

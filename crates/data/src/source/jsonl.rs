@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -10,12 +10,13 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use crate::corpus::{Mark, SourceFile};
 use crate::documents::{Document, Position};
 use crate::error::DataError;
+use crate::source::text::open_at;
 
 /// Bytes of the longest line that is read into memory.
 const LONGEST_LINE: u64 = 256 << 20;
 
 pub(crate) struct JsonlReader {
-    input: BufReader<File>,
+    input: BufReader<Box<dyn Read + Send>>,
     path: PathBuf,
     field: String,
     mark: Mark,
@@ -25,11 +26,8 @@ pub(crate) struct JsonlReader {
 
 impl JsonlReader {
     pub(crate) fn open(file: &SourceFile, from: Mark, end: Option<Mark>, field: &str) -> Result<Self, DataError> {
-        let fail = |error| DataError::io(&file.path, error);
-        let mut input = BufReader::with_capacity(256 << 10, File::open(&file.path).map_err(fail)?);
-        input.seek(SeekFrom::Start(from.group)).map_err(fail)?;
         Ok(JsonlReader {
-            input,
+            input: BufReader::with_capacity(256 << 10, open_at(file, from.group)?),
             path: file.path.clone(),
             field: field.to_owned(),
             mark: from,

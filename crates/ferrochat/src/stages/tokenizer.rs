@@ -232,7 +232,7 @@ pub fn train_command(home: &Home, args: &TokenizerTrainArgs) -> Result<()> {
             run.name
         );
     }
-    let corpus = source::open(settings.data.as_deref(), &settings.text_field)?;
+    let corpus = source::open(&settings)?;
     check_writable(
         file.parent()
             .filter(|p| !p.as_os_str().is_empty())
