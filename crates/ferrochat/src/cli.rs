@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::Flags;
+use crate::tune_settings::TuneFlags;
 
 /// Train your own ChatGPT from nothing, in one binary, on whatever machine you have.
 #[derive(Debug, Parser)]
@@ -162,6 +163,63 @@ pub enum TrainCommand {
 Without --depth and --preset the preset is spark. -1 turns a periodic action off."
     )]
     Base(BaseArgs),
+    /// Go on with conversations: their form, the calculator, multiple choice
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
+  ferrochat train mid --run spark
+  ferrochat train mid --run d4 --conversations talks.jsonl --tasks gsm8k*4,mmlu*3 --tasks-dir tasks/
+  ferrochat train mid --run d4 --recipe 2025-10 --conversations talks/
+
+A conversation is {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, ...]} or ShareGPT's \
+{\"conversations\": [{\"from\": \"human\", \"value\": \"...\"}, ...]}, one per line."
+    )]
+    Mid(TuneArgs),
+    /// Supervised fine-tuning: learn to answer, from the answers alone
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
+  ferrochat train sft --run spark
+  ferrochat train sft --run d4 --recipe 2025-10 --conversations talks.jsonl --tasks arc-easy,gsm8k --tasks-dir tasks/
+  ferrochat train sft --run notes --conversations my-chats.jsonl*3 --init-lr-frac 0.2
+
+Begins from mid if the run has it, else from base."
+    )]
+    Sft(TuneArgs),
+}
+
+/// Which run a stage goes on with.
+#[derive(Args, Clone, Debug, Default)]
+pub struct StageArgs {
+    /// The run whose model is trained further [default: the run that was worked on last]
+    #[arg(long, value_name = "NAME")]
+    pub run: Option<String>,
+    /// Begin from the model of this stage of the run [default: the latest stage that fits]
+    #[arg(long, value_name = "STAGE")]
+    pub source_stage: Option<String>,
+    /// Go on with the interrupted stage (this is also what happens without the flag)
+    #[arg(long, conflicts_with = "fresh")]
+    pub resume: bool,
+    /// Begin the stage again, and delete what it and the stages after it had
+    #[arg(long)]
+    pub fresh: bool,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// `train mid|sft`
+#[derive(Args, Clone, Debug)]
+pub struct TuneArgs {
+    /// Settings of the stage.
+    #[command(flatten)]
+    pub flags: TuneFlags,
+    /// Which run.
+    #[command(flatten)]
+    pub stage: StageArgs,
+    /// Plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
 }
 
 /// `train base`

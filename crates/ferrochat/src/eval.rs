@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::Result;
 use ferrochat_data::{Corpus, Loader, LoaderConfig, Packing, Split};
 use ferrochat_model::Gpt;
-use ferrochat_tensor::{Graph, Tensor};
 use ferrochat_tokenizer::Tokenizer;
 use serde::Serialize;
 
@@ -15,6 +14,7 @@ use crate::errors::{refuse, usage};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
 use crate::settings::Settings;
+use crate::training::{Passes, Rows};
 use crate::{format, model, output, source};
 
 /// What was measured.
@@ -32,6 +32,43 @@ pub struct Score {
     pub bytes: u64,
 }
 
+/// What has been measured so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    nats: f64,
+    /// Targets.
+    pub tokens: u64,
+    byte_nats: f64,
+    bytes: u64,
+}
+
+impl Tally {
+    /// Adds the targets of a batch; those below 0 do not count.
+    pub fn add(&mut self, targets: &[i32], nll: &[f32], byte_lengths: &[u32]) {
+        for (&target, &nll) in targets.iter().zip(nll).filter(|(target, _)| **target >= 0) {
+            self.nats += f64::from(nll);
+            self.tokens += 1;
+            let length = byte_lengths[target as usize];
+            if length > 0 {
+                self.byte_nats += f64::from(nll);
+                self.bytes += u64::from(length);
+            }
+        }
+    }
+
+    /// What it comes to.
+    pub fn score(&self) -> Score {
+        let loss = self.nats / self.tokens.max(1) as f64;
+        Score {
+            bits_per_byte: self.byte_nats / (std::f64::consts::LN_2 * self.bytes.max(1) as f64),
+            loss,
+            perplexity: loss.exp(),
+            tokens: self.tokens,
+            bytes: self.bytes,
+        }
+    }
+}
+
 /// The measure, with its memory.
 pub struct Evaluator {
     corpus: Corpus,
@@ -39,7 +76,6 @@ pub struct Evaluator {
     config: LoaderConfig,
     batches: u64,
     byte_lengths: Vec<u32>,
-    ids: Vec<i32>,
     nll: Vec<f32>,
 }
 
@@ -60,7 +96,6 @@ impl Evaluator {
             config: LoaderConfig::new(batch_size, sequence_len, Split::Validation, packing.for_validation()),
             batches: (tokens / (batch_size * sequence_len) as u64).max(1),
             byte_lengths: tokenizer.byte_lengths(),
-            ids: Vec::new(),
             nll: Vec::new(),
         }
     }
@@ -81,55 +116,27 @@ impl Evaluator {
     /// # Errors
     /// Data that can no longer be read.
     pub fn measure(&mut self, gpt: &Gpt, interrupt: Option<&Interrupt>) -> Result<Option<Score>> {
-        let device = gpt.device();
-        let graph = Graph::inference(device);
-        let shape = [self.config.batch_size, self.config.sequence_len];
-        let rows = shape[0] * shape[1];
-        let (inputs, targets) = (
-            device.indices(&vec![0; rows], shape),
-            device.indices(&vec![0; rows], shape),
-        );
-        let weights = device.master(shape);
-        weights.fill(0.0);
-        self.nll.resize(rows, 0.0);
-
+        let mut passes = Passes::new(gpt);
         let mut loader = Loader::start(&self.corpus, Arc::clone(&self.tokenizer), self.config.clone(), None)?;
-        let (mut nats, mut tokens) = (0.0, 0_u64);
-        let (mut byte_nats, mut bytes) = (0.0, 0_u64);
+        let mut tally = Tally::default();
         for done in 0..self.batches {
             if interrupt.is_some_and(|interrupt| interrupt.requested().is_some()) {
                 return Ok(None);
             }
             let batch = loader.next_batch()?;
-            if done > 0 && self.is_second_pass(&batch, tokens) {
+            if done > 0 && self.is_second_pass(&batch, tally.tokens) {
                 break;
             }
-            self.ids.clear();
-            self.ids.extend(batch.inputs.iter().map(|&id| id as i32));
-            inputs.upload_i32(&self.ids);
-            targets.upload_i32(&batch.targets);
-            gpt.loss(&graph, &inputs, &targets, &weights)
-                .nll
-                .download_into(&mut self.nll);
-            for (&target, &nll) in batch.targets.iter().zip(&self.nll).filter(|(target, _)| **target >= 0) {
-                nats += f64::from(nll);
-                tokens += 1;
-                let length = self.byte_lengths[target as usize];
-                if length > 0 {
-                    byte_nats += f64::from(nll);
-                    bytes += u64::from(length);
-                }
-            }
+            let rows = Rows {
+                inputs: &batch.inputs,
+                targets: &batch.targets,
+                sequence_len: self.config.sequence_len,
+            };
+            passes.nll(gpt, rows, &mut self.nll);
+            tally.add(&batch.targets, &self.nll, &self.byte_lengths);
             loader.recycle(batch);
         }
-        let loss = nats / tokens.max(1) as f64;
-        Ok(Some(Score {
-            bits_per_byte: byte_nats / (std::f64::consts::LN_2 * bytes.max(1) as f64),
-            loss,
-            perplexity: loss.exp(),
-            tokens,
-            bytes,
-        }))
+        Ok(Some(tally.score()))
     }
 
     /// A stream says exactly when it begins again. Best fit reads ahead, so that there the tokens read
@@ -141,11 +148,6 @@ impl Evaluator {
             _ => epoch > 0,
         }
     }
-}
-
-/// A tensor of batch shape for a loop to upload into.
-pub fn index_tensor(gpt: &Gpt, shape: [usize; 2]) -> Tensor {
-    gpt.device().indices(&vec![0; shape[0] * shape[1]], shape)
 }
 
 /// `eval bpb`

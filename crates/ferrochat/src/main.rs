@@ -14,6 +14,7 @@ mod eval;
 mod exam;
 mod format;
 mod home;
+mod identity;
 mod interrupt;
 mod machine;
 mod metrics;
@@ -33,7 +34,9 @@ mod settings;
 mod source;
 mod speedrun;
 mod stages;
+mod talks;
 mod training;
+mod tune_settings;
 mod world;
 
 use std::process::ExitCode;
@@ -66,6 +69,8 @@ fn run(command: Command) -> Result<()> {
         Command::Tokenizer(TokenizerCommand::Encode(args)) => stages::tokenizer::encode_command(&home, &args),
         Command::Tokenizer(TokenizerCommand::Decode(args)) => stages::tokenizer::decode_command(&home, &args),
         Command::Train(TrainCommand::Base(args)) => stages::base::command(&home, &args),
+        Command::Train(TrainCommand::Mid(args)) => stages::mid::command(&home, &args),
+        Command::Train(TrainCommand::Sft(args)) => stages::sft::command(&home, &args),
         Command::Chat(args) => chat::command(&home, args),
         Command::Data(DataCommand::World(args)) => world::command(&args),
         Command::Sample(args) => sample::command(&home, &args),

@@ -4,7 +4,8 @@
 use anyhow::Result;
 
 use crate::errors::refuse;
-use crate::settings::Flags;
+use crate::settings::{Flags, Settings};
+use crate::tune_settings::TuneFlags;
 
 /// A named set of flags.
 pub struct Preset {
@@ -12,8 +13,12 @@ pub struct Preset {
     pub name: &'static str,
     /// One line for people.
     pub about: &'static str,
-    /// Its settings.
+    /// Its settings of model and base training.
     pub flags: Flags,
+    /// Of mid-training.
+    pub mid: TuneFlags,
+    /// Of SFT.
+    pub sft: TuneFlags,
 }
 
 /// All presets, smallest first.
@@ -38,6 +43,8 @@ pub fn all() -> Vec<Preset> {
                 sample_every: Some(200),
                 ..SMALL
             },
+            mid: TuneFlags::default(),
+            sft: TuneFlags::default(),
         },
         Preset {
             name: "nanogpt-char",
@@ -59,6 +66,8 @@ pub fn all() -> Vec<Preset> {
                 sample_every: Some(600),
                 ..SMALL
             },
+            mid: TuneFlags::default(),
+            sft: TuneFlags::default(),
         },
         real("d12", "the reference's tuning model: GPT-2 small class", 12, None),
         real(
@@ -138,7 +147,22 @@ fn real(name: &'static str, about: &'static str, depth: usize, ratio: Option<f64
             device_batch_size: Some(if depth > 26 { 8 } else { 16 }),
             ..NONE
         },
+        mid: TuneFlags::default(),
+        // Mid-training has taken the place of the one stage of 2026-07; SFT is that of 2025-10.
+        sft: TuneFlags {
+            recipe: Some("2025-10".to_owned()),
+            ..TuneFlags::default()
+        },
     }
+}
+
+/// What the preset of a run's base model says of `mid` or `sft`.
+pub fn tuning(base: &Settings, stage: &str) -> TuneFlags {
+    let preset = base.preset.as_deref().and_then(|name| find(name).ok());
+    let Some(preset) = preset else {
+        return TuneFlags::default();
+    };
+    if stage == "mid" { preset.mid } else { preset.sft }
 }
 
 /// The preset called `name`.

@@ -13,7 +13,10 @@ use crate::output;
 use crate::record::{StageRecord, State};
 
 /// Stages in their order.
-pub const STAGES: [&str; 2] = ["tokenizer", "base"];
+pub const STAGES: [&str; 6] = ["tokenizer", "base", "mid", "sft", "rl", "dpo"];
+
+/// Those that make models, each from one before it.
+pub const CHAIN: [&str; 5] = ["base", "mid", "sft", "rl", "dpo"];
 
 /// One run as its records tell.
 pub struct Run {

@@ -273,12 +273,10 @@ fn announce(run: &RunFolder, plan: &Plan, corpus: &Corpus, step: usize) {
 
 /// Deletes what an earlier run of this name left, but not a tokenizer made by hand.
 fn remove_old(run: &RunFolder) -> Result<()> {
-    let mut old = vec![run.stage("base")];
-    if !prepare::made_by_hand(run)? {
-        old.push(run.stage("tokenizer"));
-    }
-    for folder in old.iter().filter(|folder| folder.exists()) {
-        std::fs::remove_dir_all(folder).with_context(|| format!("cannot delete {}", folder.display()))?;
+    training::remove_from(run, "base")?;
+    let tokenizer = run.stage("tokenizer");
+    if !prepare::made_by_hand(run)? && tokenizer.exists() {
+        std::fs::remove_dir_all(&tokenizer).with_context(|| format!("cannot delete {}", tokenizer.display()))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! later start goes on with the same bits. The loop itself allocates nothing once it runs, but for its
 //! log. What a step learns from is the stage's business ([`Lesson`]), never this room's.
 
+mod chain;
 mod passes;
 
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::progress::{Progress, StepFigures};
 use crate::record::{StageRecord, State};
 use crate::{format, machine};
 
+pub use chain::{Chain, remove_from};
 pub use passes::{Passes, Rows, Weights};
 
 /// A checkpoint is made at least this often.

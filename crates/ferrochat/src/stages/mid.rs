@@ -1,0 +1,16 @@
+//! Mid-training: the base model meets conversations, so that it knows their form, the calculator and
+//! multiple choice. The recipe is [`tune`]'s; here stands what is particular to it.
+
+use anyhow::Result;
+
+use super::tune;
+use crate::cli::TuneArgs;
+use crate::home::Home;
+
+/// `train mid`
+///
+/// # Errors
+/// Anything refused, a failure, or an interrupt.
+pub fn command(home: &Home, args: &TuneArgs) -> Result<()> {
+    tune::command(home, "mid", &["base"], args)
+}

@@ -1,0 +1,16 @@
+//! Supervised fine-tuning: the model learns to answer, by the answers alone. The recipe is [`tune`]'s;
+//! here stands what is particular to it.
+
+use anyhow::Result;
+
+use super::tune;
+use crate::cli::TuneArgs;
+use crate::home::Home;
+
+/// `train sft`
+///
+/// # Errors
+/// Anything refused, a failure, or an interrupt.
+pub fn command(home: &Home, args: &TuneArgs) -> Result<()> {
+    tune::command(home, "sft", &["base", "mid"], args)
+}
