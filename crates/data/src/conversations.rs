@@ -163,7 +163,7 @@ pub fn hold_out_last(
 }
 
 /// The digest in hexadecimal.
-fn hex(hash: Sha256) -> String {
+pub(crate) fn hex(hash: Sha256) -> String {
     use std::fmt::Write as _;
     hash.finalize().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -97,6 +97,14 @@ pub enum DataError {
         /// The line, row or number of the first fault, and what is wrong there.
         reason: String,
     },
+    /// Preference pairs that cannot be read or make no sense.
+    #[error("the pairs of {} cannot be used: {reason}", .path.display())]
+    Pairs {
+        /// The file.
+        path: PathBuf,
+        /// The line of the first fault, and what is wrong there.
+        reason: String,
+    },
     /// A loader setting that cannot work.
     #[error("{0}")]
     Config(String),
@@ -120,6 +128,13 @@ impl DataError {
         DataError::Conversations {
             name: name.into(),
             reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn pairs(path: &Path, reason: String) -> Self {
+        DataError::Pairs {
+            path: path.to_path_buf(),
+            reason,
         }
     }
 

@@ -19,6 +19,8 @@
 //! 3. [`ConversationLoader`] renders and packs them ([`ConversationPacking`])
 //!    on its own threads, with the mask of what is learned as targets.
 //!
+//! Preference pairs are read whole by [`open_pairs`].
+//!
 //! For a first run without any data, [`generator::small_text`] writes text.
 //!
 //! Architecture Invariant: this crate knows nothing of training loops, models or
@@ -37,6 +39,7 @@ mod error;
 pub mod generator;
 mod loader;
 mod packing;
+mod pairs;
 mod pipeline;
 mod rng;
 mod source;
@@ -53,5 +56,6 @@ pub use encode::Encode;
 pub use error::DataError;
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use packing::{ConversationPacking, Packing};
+pub use pairs::{PairFile, PreferencePair, open_pairs};
 pub use source::panic_is_caught;
 pub use state::{Counters, LoaderState};
