@@ -1,17 +1,12 @@
-//! Replies: one or many, at once or as they are written.
+//! Replies: one or many, at once or as they are written. All of them are written by a [`Batcher`].
 
-use std::ops::Range;
-
-use ferrochat_model::{Gpt, Sampler, Sampling};
+use ferrochat_model::{Gpt, Sampling};
 use ferrochat_tokenizer::Tokenizer;
 
 use crate::ChatError;
-use crate::columns::Columns;
+use crate::batcher::{Batcher, Request, RequestId};
 use crate::render::Marks;
-use crate::turn::{Delta, Reply, Turn};
-
-/// No prompt with its reply is longer.
-const LONGEST: usize = 1 << 20;
+use crate::turn::{Delta, Reply, Stopped};
 
 /// How to reply.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +17,7 @@ pub struct ReplyOptions {
     pub max_tokens: usize,
     /// How tokens are drawn. Sample `s` of prompt `p` draws from stream `p · samples + s` of the seed.
     pub sampling: Sampling,
-    /// Replies that are written at once, where there are as many; memory grows with it. The samples of one prompt
-    /// are never torn apart; where they fill a batch, it processes its prompt only once.
+    /// Replies that [`Engine::reply_all`] writes at once, where there are as many; memory grows with it.
     pub batch: usize,
 }
 
@@ -44,9 +38,9 @@ impl Default for ReplyOptions {
 
 /// A model and its tokenizer, ready to reply.
 pub struct Engine<'a> {
-    gpt: &'a Gpt,
-    tokenizer: &'a Tokenizer,
-    marks: Marks,
+    pub(crate) gpt: &'a Gpt,
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) marks: Marks,
 }
 
 impl<'a> Engine<'a> {
@@ -72,141 +66,120 @@ impl<'a> Engine<'a> {
     /// The replies to one prompt, such as [`prompt`](crate::prompt) makes; it is processed once for all samples.
     ///
     /// # Errors
-    /// [`ChatError::Request`] or [`ChatError::Generate`] for impossible options or ids.
+    /// [`ChatError::Request`] or [`ChatError::Generate`] for impossible options or ids, or where memory is short.
     pub fn reply(&self, prompt: &[u32], options: &ReplyOptions) -> Result<Vec<Reply>, ChatError> {
-        let mut replies = self.stream(&[prompt], options)?;
-        replies.by_ref().for_each(drop);
-        Ok(replies.into_replies())
+        let replies = self.start(&[prompt], &[0], options, options.samples)?;
+        complete(replies.into_all())
     }
 
-    /// The replies to many prompts, in their order, `options.samples` to each. Prompts of similar length
-    /// are continued together.
+    /// The replies to many prompts, in their order, `options.samples` to each. At most `options.batch` are written at
+    /// once; as soon as one ends, the next begins.
     ///
     /// # Errors
-    /// As [`Engine::reply`], before anything is computed.
+    /// As [`Engine::reply`]; what cannot be asked for is refused before anything is computed.
     pub fn reply_all(&self, prompts: &[Vec<u32>], options: &ReplyOptions) -> Result<Vec<Vec<Reply>>, ChatError> {
         let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        self.check(&prompts, options)?;
+        // Prompts of similar length are processed together; with the longest first, memory grows once.
         let mut order: Vec<usize> = (0..prompts.len()).collect();
-        order.sort_by_key(|&index| prompts[index].len());
-        let lengths: Vec<usize> = order.iter().map(|&index| prompts[index].len()).collect();
-        let mut replies = vec![Vec::new(); prompts.len()];
-        for group in groups(&lengths, options) {
-            let mut stream = self.start(&order[group], &prompts, options)?;
-            stream.by_ref().for_each(drop);
-            for (row, reply) in stream.rows.clone().into_iter().zip(stream.into_replies()) {
-                replies[row].push(reply);
-            }
-        }
-        Ok(replies)
+        order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
+        let replies = self.start(&prompts, &order, options, options.batch)?;
+        let mut replies = complete(replies.into_all())?.into_iter();
+        Ok(prompts
+            .iter()
+            .map(|_| replies.by_ref().take(options.samples).collect())
+            .collect())
     }
 
     /// The replies to some prompts as they are written, all at once: row `p · samples + s` is sample `s` of prompt `p`.
+    /// A reply for which memory runs out ends with [`Stopped::Memory`].
     ///
     /// # Errors
     /// As [`Engine::reply`].
     pub fn stream(&self, prompts: &[&[u32]], options: &ReplyOptions) -> Result<Replies<'a>, ChatError> {
-        self.check(prompts, options)?;
         if prompts.is_empty() {
             return Err(ChatError::Request(
                 "there is no prompt to reply to; give at least one".to_owned(),
             ));
         }
         let all: Vec<usize> = (0..prompts.len()).collect();
-        self.start(&all, prompts, options)
+        let rows = prompts.len().saturating_mul(options.samples);
+        self.start(prompts, &all, options, rows)
     }
 
-    fn check(&self, prompts: &[&[u32]], options: &ReplyOptions) -> Result<(), ChatError> {
-        options.sampling.validate()?;
-        let refuse = |sentence: String| Err(ChatError::Request(sentence));
-        if options.samples == 0 || options.batch == 0 {
-            return refuse("no reply at a time is none ever; samples and batch must be 1 or more".to_owned());
-        }
-        let vocab = self.tokenizer.vocab_size();
-        for prompt in prompts {
-            if prompt.is_empty() {
-                return refuse("an empty prompt gives the model nothing to reply to; begin with <|bos|>".to_owned());
-            }
-            if let Some(id) = prompt.iter().find(|&&id| id as usize >= vocab) {
-                return refuse(format!(
-                    "token {id} is not in the vocabulary of {vocab}; the prompt was encoded with another tokenizer"
-                ));
-            }
-            if prompt.len().saturating_add(options.max_tokens) > LONGEST {
-                return refuse(format!(
-                    "a prompt of {} tokens and {} new ones are too long; together they must be at most {LONGEST}",
-                    prompt.len(),
-                    options.max_tokens
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Begins with the prompts of these indices.
-    fn start(&self, chosen: &[usize], prompts: &[&[u32]], options: &ReplyOptions) -> Result<Replies<'a>, ChatError> {
+    /// Submits the prompts in this order.
+    fn start(
+        &self,
+        prompts: &[&[u32]],
+        order: &[usize],
+        options: &ReplyOptions,
+        rows: usize,
+    ) -> Result<Replies<'a>, ChatError> {
         let samples = options.samples;
-        let texts: Vec<&[u32]> = chosen.iter().map(|&index| prompts[index]).collect();
-        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
-        let columns = Columns::new(self.gpt, &texts, samples, longest + options.max_tokens)?;
-        let mut replies = Replies {
-            rows: Vec::new(),
-            turns: Vec::new(),
-            samplers: Vec::new(),
-            prompts: texts.iter().map(|text| text.to_vec()).collect(),
-            samples,
-            column: vec![0; texts.len() * samples],
-            started: false,
-            columns,
-        };
-        for &prompt in chosen {
-            for sample in 0..samples {
-                let row = prompt * samples + sample;
-                replies.rows.push(prompt);
-                replies.samplers.push(Sampler::new(&options.sampling, row as u64));
-                replies
-                    .turns
-                    .push(Turn::new(self.tokenizer, self.marks, row, options.max_tokens));
-            }
+        if samples == 0 || options.batch == 0 {
+            return Err(ChatError::Request(
+                "no reply at a time is none ever; samples and batch must be 1 or more".to_owned(),
+            ));
         }
-        Ok(replies)
+        options.sampling.validate()?;
+        let mut batcher = Batcher::new(self, rows);
+        for &prompt in order {
+            batcher.submit(Request {
+                prompt: prompts[prompt].to_vec(),
+                samples,
+                max_tokens: options.max_tokens,
+                sampling: options.sampling,
+                stream: (prompt * samples) as u64,
+            })?;
+        }
+        Ok(Replies {
+            batcher,
+            order: order.to_vec(),
+            samples,
+            ended: vec![None; prompts.len() * samples],
+        })
     }
 }
 
-/// Which of the sorted lengths are continued together: as many as the batch holds, and none so much longer
-/// than the first that walking through its rest column by column costs more than a batch of its own.
-fn groups(lengths: &[usize], options: &ReplyOptions) -> Vec<Range<usize>> {
-    let most = (options.batch / options.samples).max(1);
-    let spread = (options.max_tokens / 2).max(16);
-    let mut groups = Vec::new();
-    let mut start = 0;
-    for end in 1..=lengths.len() {
-        let full = end - start == most;
-        if end == lengths.len() || full || lengths[end] - lengths[start] > spread {
-            groups.push(start..end);
-            start = end;
-        }
+/// All replies, if memory sufficed.
+fn complete(replies: Vec<Reply>) -> Result<Vec<Reply>, ChatError> {
+    match replies.iter().find(|reply| reply.stopped == Stopped::Memory) {
+        None => Ok(replies),
+        Some(reply) => Err(ChatError::Request(format!(
+            "memory ran out after {} tokens of a reply; ask for fewer tokens, or write fewer replies at once",
+            reply.ids.len()
+        ))),
     }
-    groups
 }
 
 /// Replies as they are written: each item has one [`Delta`] for every reply that goes on.
 pub struct Replies<'a> {
-    columns: Columns<'a>,
-    prompts: Vec<Vec<u32>>,
+    batcher: Batcher<'a>,
+    /// The caller's number of each request.
+    order: Vec<usize>,
     samples: usize,
-    /// Which of the caller's prompts each row belongs to.
-    rows: Vec<usize>,
-    turns: Vec<Turn<'a>>,
-    samplers: Vec<Sampler>,
-    column: Vec<i32>,
-    started: bool,
+    /// Those that have ended, by row.
+    ended: Vec<Option<Reply>>,
 }
 
 impl Replies<'_> {
     /// What has been written so far; all of it once the iterator has ended.
-    pub fn into_replies(self) -> Vec<Reply> {
-        self.turns.into_iter().map(Turn::into_reply).collect()
+    pub fn into_replies(mut self) -> Vec<Reply> {
+        for request in 0..self.order.len() {
+            for (sample, reply) in self.batcher.cancel(RequestId(request as u64)) {
+                let row = self.row(request, sample);
+                self.ended[row] = Some(reply);
+            }
+        }
+        self.ended.into_iter().flatten().collect()
+    }
+
+    fn into_all(mut self) -> Vec<Reply> {
+        self.by_ref().for_each(drop);
+        self.into_replies()
+    }
+
+    fn row(&self, request: usize, sample: usize) -> usize {
+        self.order[request] * self.samples + sample
     }
 }
 
@@ -214,49 +187,21 @@ impl Iterator for Replies<'_> {
     type Item = Vec<Delta>;
 
     fn next(&mut self) -> Option<Vec<Delta>> {
-        while !self.turns.iter().all(Turn::stopped) {
-            if self.started {
-                self.columns.push(&self.column);
-            }
-            self.started = true;
-            let position = self.columns.position();
-            let mut deltas = Vec::new();
-            for (row, turn) in self.turns.iter_mut().enumerate() {
-                // Rows that have ended go on with any token; nobody looks.
-                self.column[row] = 0;
-                if let Some(&id) = self.prompts[row / self.samples].get(position) {
-                    self.column[row] = id as i32;
-                } else if !turn.stopped() {
-                    let (sampler, columns) = (&mut self.samplers[row], &self.columns);
-                    let delta = turn.step(|| sampler.pick(columns.logits(row)) as u32);
-                    self.column[row] = delta.id.map_or(0, |id| id as i32);
-                    deltas.push(delta);
+        while !self.batcher.is_idle() {
+            let events = self.batcher.step();
+            let mut deltas = Vec::with_capacity(events.len());
+            for event in events {
+                let row = self.row(event.id.0 as usize, event.delta.row);
+                if event.reply.is_some() {
+                    self.ended[row] = event.reply;
                 }
+                deltas.push(Delta { row, ..event.delta });
             }
             if !deltas.is_empty() {
+                deltas.sort_by_key(|delta| delta.row);
                 return Some(deltas);
             }
         }
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_are_full_and_of_similar_length() {
-        let options = |batch, samples| ReplyOptions {
-            batch,
-            samples,
-            max_tokens: 40,
-            ..ReplyOptions::default()
-        };
-        assert_eq!(groups(&[1, 2, 3, 4, 5], &options(2, 1)), [0..2, 2..4, 4..5]);
-        assert_eq!(groups(&[1, 2, 3], &options(6, 3)), [0..2, 2..3]);
-        assert_eq!(groups(&[1, 2, 3], &options(2, 3)), [0..1, 1..2, 2..3]);
-        assert_eq!(groups(&[10, 30, 31, 60], &options(64, 1)), [0..2, 2..3, 3..4]);
-        assert!(groups(&[], &options(64, 1)).is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `conversation`, `json` | roles, messages, parts, and the two common ways to write them down |
 //! | `render` | conversations to ids with the mask of what is learned, and prompts |
-//! | `engine`, `turn`, `columns` | replies: sampling, the tool loop, stopping, several at once |
+//! | `engine`, `batcher`, `turn` | replies: many at once, each with its tool loop and its end |
 //! | `utf8` | bytes to text as they come, never half a character |
 //! | `safety` | the hook that keeps listed phrases out |
 //!
@@ -25,7 +25,7 @@
 //! # }
 //! ```
 
-mod columns;
+mod batcher;
 mod conversation;
 mod engine;
 mod json;
@@ -34,6 +34,7 @@ mod safety;
 mod turn;
 mod utf8;
 
+pub use batcher::{Batcher, Event, Request, RequestId};
 pub use conversation::{Conversation, Message, Part, PartKind, Role};
 pub use engine::{Engine, Replies, ReplyOptions};
 pub use render::{Rendered, prompt, render, render_for_completion};

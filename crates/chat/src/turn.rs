@@ -1,6 +1,6 @@
 //! One reply while it is being written: the tool loop, the stop rules, the text so far.
 //!
-//! Knows ids, marks and the calculator; where tokens come from is `engine.rs`'s business.
+//! Knows ids, marks and the calculator; where tokens come from is `batcher.rs`'s business.
 
 use std::collections::VecDeque;
 
@@ -20,6 +20,8 @@ pub enum Stopped {
     Length,
     /// Nobody wanted more.
     Early,
+    /// There was no memory for more.
+    Memory,
 }
 
 /// What one step adds to a reply.
@@ -27,7 +29,7 @@ pub enum Stopped {
 pub struct Delta {
     /// Which reply, counted through all prompts and samples.
     pub row: usize,
-    /// The token; none for the one that ended the reply.
+    /// The token; none where the reply ended without one that belongs to it.
     pub id: Option<u32>,
     /// True if the model chose it, false if it was put in after a tool call.
     pub sampled: bool,
@@ -130,6 +132,13 @@ impl<'a> Turn<'a> {
             text += &self.finish_part();
         }
         self.delta(Some(id), forced.is_none(), kind, text)
+    }
+
+    /// Ends the reply where it is.
+    pub(crate) fn stop(&mut self, why: Stopped) -> Delta {
+        self.stopped = Some(why);
+        let (kind, text) = (self.kind, self.finish_part());
+        self.delta(None, false, kind, text)
     }
 
     /// What a token means for tools: four special ones open and close calls and results.

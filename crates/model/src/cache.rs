@@ -2,25 +2,34 @@
 //!
 //! Knows shapes of keys and values; what is in them is `gpt.rs`'s business.
 
-use ferrochat_tensor::{DType, Device, Graph, RotaryTable, Tensor};
+use ferrochat_tensor::{DType, Device, Graph, RotaryTable, Tensor, TensorError};
 
 use crate::config::GptConfig;
 
-/// Keys and values of every layer, `[batch, capacity, kv_heads, head_dim]` each, in the compute type.
+/// Positions of the smallest block of memory; longer ones double.
+const FEWEST: usize = 64;
+
+/// Keys and values of every layer, `[rows, capacity, kv_heads, head_dim]` each, in the compute type.
 ///
-/// All rows advance together; each row's position is kept on the device for the kernels.
-/// The capacity may exceed the model's context length: the attention windows slide.
+/// A row is one sequence with a length of its own. Rows are kept together as a `Vec` keeps its elements: new ones
+/// come last, and [`KvCache::swap_remove`] fills a hole with the last. Memory grows with what is asked for, in
+/// powers of two, and may exceed the model's context length: the attention windows slide.
 pub struct KvCache {
+    device: Device,
+    config: GptConfig,
     layers: Vec<[Tensor; 2]>,
-    batch: usize,
-    capacity: usize,
-    position: usize,
-    /// First position of the next columns per row, `I32` `[batch]`.
+    /// Rows and positions that every layer has memory for.
+    room: [usize; 2],
+    /// Bytes of all layers at most.
+    limit: usize,
+    lengths: Vec<usize>,
+    /// Tokens of each row in the next forward pass, where they are not as many as its columns.
+    coming: Option<Vec<usize>>,
+    /// First position of the next columns per row, `I32` `[rows]`.
     starts: Tensor,
-    /// The last column's embedding from before the smear, `[batch, 1, channels]`.
+    /// Each row's last embedding from before the smear, `[rows or more, 1, channels]`.
     previous: Option<Tensor>,
     rotary: RotaryTable,
-    starts_on_host: Vec<i32>,
 }
 
 /// What one layer's attention sees of the cache.
@@ -33,82 +42,206 @@ pub(crate) struct Past<'a> {
 }
 
 impl KvCache {
-    /// An empty cache for `batch` sequences of up to `capacity` tokens.
-    pub fn new(device: &Device, config: &GptConfig, batch: usize, capacity: usize) -> KvCache {
-        let shape = [batch, capacity, config.n_kv_head, config.head_dim()];
-        let zeros = || {
-            let tensor = device.activation(shape);
-            tensor.fill(0.0);
-            tensor
-        };
-        let starts = device.empty([batch], DType::I32);
-        let starts_on_host = vec![0; batch];
-        starts.upload_i32(&starts_on_host);
+    /// A cache without rows and without memory.
+    pub fn new(device: &Device, config: &GptConfig) -> KvCache {
         KvCache {
-            layers: (0..config.n_layer).map(|_| [zeros(), zeros()]).collect(),
-            batch,
-            capacity,
-            position: 0,
-            starts,
+            device: device.clone(),
+            config: config.clone(),
+            layers: Vec::new(),
+            room: [0, 0],
+            limit: usize::MAX,
+            lengths: Vec::new(),
+            coming: None,
+            starts: device.empty([0], DType::I32),
             previous: None,
-            rotary: RotaryTable::new(device, capacity, config.head_dim(), config.rotary_base),
-            starts_on_host,
+            rotary: RotaryTable::new(device, 0, config.head_dim(), config.rotary_base),
         }
+    }
+
+    /// The cache never takes more than so many bytes.
+    pub fn limit_memory(&mut self, bytes: usize) {
+        self.limit = bytes;
     }
 
     /// Number of sequences.
-    pub fn batch(&self) -> usize {
-        self.batch
+    pub fn rows(&self) -> usize {
+        self.lengths.len()
     }
 
-    /// Tokens a sequence can have.
+    /// Tokens that a sequence can have before there must be more memory.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.room[1]
     }
 
-    /// Tokens every sequence has.
-    pub fn position(&self) -> usize {
-        self.position
+    /// Tokens of a sequence.
+    pub fn length(&self, row: usize) -> usize {
+        self.lengths[row]
     }
 
-    /// Forgets everything; the memory stays.
-    pub fn clear(&mut self) {
-        self.position = 0;
-        self.previous = None;
-        self.starts_on_host.fill(0);
-        self.starts.upload_i32(&self.starts_on_host);
+    /// Adds empty rows, behind the others.
+    ///
+    /// # Errors
+    /// [`TensorError::OutOfMemory`]; the cache is as before.
+    pub fn add_rows(&mut self, count: usize) -> Result<(), TensorError> {
+        self.reserve(self.rows() + count, self.capacity())?;
+        self.lengths.resize(self.rows() + count, 0);
+        self.place();
+        Ok(())
     }
 
-    /// A cache of `batch` sequences that all begin with the one sequence of this cache: the prompt is
-    /// processed once and continued many times.
+    /// Makes room for so many rows of so many positions.
+    ///
+    /// # Errors
+    /// [`TensorError::OutOfMemory`]; the cache holds what it held.
+    pub fn reserve(&mut self, rows: usize, positions: usize) -> Result<(), TensorError> {
+        let [old_rows, old_positions] = self.room;
+        let rows = match rows {
+            enough if enough <= old_rows => old_rows,
+            // Rows that come one by one must not move all the others each time.
+            more => more.max(old_rows + old_rows / 2),
+        };
+        let positions = match positions {
+            enough if enough <= old_positions => old_positions,
+            more => more.checked_next_power_of_two().unwrap_or(more).max(FEWEST),
+        };
+        self.resize([rows, positions])
+    }
+
+    /// Memory of exactly this shape, in which the rows fit.
+    fn resize(&mut self, room: [usize; 2]) -> Result<(), TensorError> {
+        if room == self.room {
+            return Ok(());
+        }
+        let config = &self.config;
+        let shape = [room[0], room[1], config.n_kv_head, config.head_dim()];
+        let factors = [2 * config.n_layer * self.device.compute_dtype().bytes()];
+        let bytes = factors
+            .iter()
+            .chain(&shape)
+            .fold(1, |product: usize, &factor| product.saturating_mul(factor));
+        if bytes > self.limit || bytes > isize::MAX as usize / 16 {
+            let live = self.device.memory_use().live;
+            return Err(TensorError::OutOfMemory { bytes, live });
+        }
+        let new = || self.device.try_empty(shape, self.device.compute_dtype());
+        if self.rotary.positions() < room[1] {
+            self.rotary = RotaryTable::new(&self.device, room[1], config.head_dim(), config.rotary_base);
+        }
+        if self.lengths.is_empty() {
+            self.room = [0, 0];
+            self.layers.clear();
+            let layers = (0..config.n_layer).map(|_| Ok([new()?, new()?]));
+            self.layers = layers.collect::<Result<_, TensorError>>()?;
+        } else {
+            let kept = self.pairs(0..self.rows(), 0);
+            let positions = self.lengths.iter().copied().max().unwrap_or(0);
+            let g = Graph::inference(&self.device);
+            for layer in self.layers.iter_mut().flatten() {
+                // One layer after the other, so that little is there twice. Where an earlier attempt ended in
+                // between, some have grown already.
+                if layer.shape().dims() != shape {
+                    let larger = new()?;
+                    g.cache_copy(layer, &larger, &kept, positions);
+                    *layer = larger;
+                }
+            }
+            // The smaller blocks would wait for a use that may never come.
+            self.device.trim();
+        }
+        self.room = room;
+        Ok(())
+    }
+
+    /// Appends rows that go on where rows of `from` stand: its row `rows[i]` as the `i`-th of the new ones.
+    ///
+    /// # Errors
+    /// [`TensorError::OutOfMemory`]; the cache holds what it held.
     ///
     /// # Panics
-    /// If this cache has more than one sequence or does not fit into `capacity`.
-    #[must_use]
-    pub fn replicate(&self, config: &GptConfig, batch: usize, capacity: usize) -> KvCache {
-        assert_eq!(self.batch, 1, "only a single sequence is replicated");
-        assert!(self.position <= capacity, "the replicas have room for the original");
-        let device = self.starts.device();
-        let mut copy = KvCache::new(device, config, batch, capacity);
-        let channels = config.kv_dim();
-        for (from, to) in self.layers.iter().flatten().zip(copy.layers.iter().flatten()) {
-            let column = repeat(&from.download()[..self.position * channels], batch);
-            let column = device.tensor(&column, [batch, self.position, config.n_kv_head, config.head_dim()]);
-            Graph::inference(device).cache_write(to, &column, &copy.starts);
+    /// If rows of one of the two have no tokens yet, or are of another model.
+    pub fn append(&mut self, from: &KvCache, rows: &[usize]) -> Result<(), TensorError> {
+        let first = self.rows();
+        let longest = rows.iter().map(|&row| from.lengths[row]).max().unwrap_or(0);
+        self.reserve(first + rows.len(), longest)?;
+        let pairs = self.pairs(rows.iter().copied(), first);
+        let g = Graph::inference(&self.device);
+        for (from, to) in from.layers.iter().flatten().zip(self.layers.iter().flatten()) {
+            g.cache_copy(from, to, &pairs, longest);
         }
-        if let Some(previous) = &self.previous {
-            let repeated = repeat(&previous.download(), batch);
-            copy.previous = Some(device.tensor(&repeated, [batch, 1, previous.shape().last()]));
+        if let Some(theirs) = &from.previous {
+            let all = self.device.activation([first + rows.len(), 1, theirs.shape().last()]);
+            if let Some(ours) = self.previous.take_if(|_| first > 0) {
+                g.cache_copy(&ours, &all, &self.pairs(0..first, 0), 1);
+            }
+            g.cache_copy(theirs, &all, &pairs, 1);
+            self.previous = Some(all);
         }
-        copy.move_to(self.position);
-        copy
+        self.lengths.extend(rows.iter().map(|&row| from.lengths[row]));
+        self.place();
+        Ok(())
     }
 
-    /// Checks that `ids` `[batch, time]` fit.
+    /// Removes a row; the last one takes its number.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn swap_remove(&mut self, row: usize) {
+        let last = self.rows() - 1;
+        let moved = self.lengths[last];
+        self.lengths.swap_remove(row);
+        if row != last {
+            let pair = self.pairs([last], row);
+            let g = Graph::inference(&self.device);
+            for layer in self.layers.iter().flatten() {
+                g.cache_copy(layer, layer, &pair, moved);
+            }
+            if let Some(previous) = &self.previous {
+                g.cache_copy(previous, previous, &pair, 1);
+            }
+        }
+        self.place();
+    }
+
+    /// Forgets all rows; the memory stays.
+    pub fn clear(&mut self) {
+        self.lengths.clear();
+        self.previous = None;
+        self.place();
+    }
+
+    /// An empty cache with exactly this room, for prompts that are to become rows of this one.
+    ///
+    /// # Errors
+    /// [`TensorError::OutOfMemory`]
+    pub(crate) fn aside(&mut self, rows: usize, positions: usize) -> Result<KvCache, TensorError> {
+        let config = &self.config;
+        if self.rotary.positions() < positions {
+            let positions = positions.next_power_of_two().max(FEWEST);
+            self.rotary = RotaryTable::new(&self.device, positions, config.head_dim(), config.rotary_base);
+        }
+        let mut cache = KvCache {
+            rotary: self.rotary.clone(),
+            limit: self.limit,
+            ..KvCache::new(&self.device, config)
+        };
+        cache.resize([rows, positions])?;
+        cache.add_rows(rows)?;
+        Ok(cache)
+    }
+
+    /// Says how many tokens each row has in the next forward pass; what stands behind them in its columns is nothing.
+    pub(crate) fn expect(&mut self, tokens: Vec<usize>) {
+        self.coming = Some(tokens);
+    }
+
+    /// Checks that `ids` `[rows, time]` fit.
     pub(crate) fn begin(&self, ids: &Tensor) {
         let (batch, time) = (ids.shape().dims()[0], ids.shape().last());
-        assert_eq!(batch, self.batch, "a KV cache of as many rows as there are sequences");
-        assert!(self.position + time <= self.capacity, "the KV cache is full");
+        assert_eq!(batch, self.rows(), "a KV cache of as many rows as there are sequences");
+        let fits = |&length: &usize| length + time <= self.capacity();
+        assert!(self.lengths.iter().all(fits), "the KV cache is full");
+        let begun = self.lengths.iter().filter(|&&length| length > 0).count();
+        assert!(begun == 0 || begun == batch, "rows begin together or go on together");
     }
 
     pub(crate) fn layer(&self, layer: usize) -> Past<'_> {
@@ -125,30 +258,44 @@ impl KvCache {
         self.previous.as_ref()
     }
 
-    /// Keeps the last column of `x` `[batch, time, channels]` for the next smear.
+    /// Keeps each row's last column of `x` `[rows, time, channels]` for the next smear.
     pub(crate) fn remember(&mut self, g: &Graph, x: &Tensor) {
-        let last = x.shape().dims()[1] - 1;
-        self.previous = Some(last_position(g, x, last));
+        let time = x.shape().dims()[1];
+        self.previous = Some(if time == 1 {
+            x.clone()
+        } else {
+            let last: Vec<i32> = (0..self.rows()).map(|row| self.tokens(row, time) as i32 - 1).collect();
+            g.select_positions(x, &self.device.indices(&last, [last.len()]))
+        });
     }
 
     pub(crate) fn advance(&mut self, ids: &Tensor) {
-        self.move_to(self.position + ids.shape().last());
+        let time = ids.shape().last();
+        for row in 0..self.rows() {
+            self.lengths[row] += self.tokens(row, time);
+        }
+        self.coming = None;
+        self.place();
     }
 
-    fn move_to(&mut self, position: usize) {
-        self.position = position;
-        self.starts_on_host.fill(position as i32);
-        self.starts.upload_i32(&self.starts_on_host);
+    /// Tokens of a row in a pass of so many columns.
+    fn tokens(&self, row: usize, columns: usize) -> usize {
+        self.coming.as_ref().map_or(columns, |coming| coming[row])
     }
-}
 
-/// Column `index` of `x` `[batch, time, channels]`, as `[batch, 1, channels]`.
-pub(crate) fn last_position(g: &Graph, x: &Tensor, index: usize) -> Tensor {
-    let batch = x.shape().dims()[0];
-    let index = g.device().indices(&vec![index as i32; batch], [batch]);
-    g.select_positions(x, &index)
-}
+    /// Tells the device where the rows stand.
+    fn place(&mut self) {
+        let starts: Vec<i32> = self.lengths.iter().map(|&length| length as i32).collect();
+        self.starts = self.device.indices(&starts, [starts.len()]);
+    }
 
-fn repeat(values: &[f32], times: usize) -> Vec<f32> {
-    values.repeat(times)
+    /// For [`Graph::cache_copy`]: these rows to those from `first` on.
+    fn pairs(&self, from: impl IntoIterator<Item = usize>, first: usize) -> Tensor {
+        let pairs: Vec<i32> = from
+            .into_iter()
+            .zip(first..)
+            .flat_map(|(from, to)| [from as i32, to as i32])
+            .collect();
+        self.device.indices(&pairs, [pairs.len() / 2, 2])
+    }
 }

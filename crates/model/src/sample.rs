@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::generate::GenerateError;
+use crate::decoder::GenerateError;
 use crate::rng::Rng;
 
 /// How tokens are drawn.
@@ -40,7 +40,7 @@ impl Sampling {
 
     /// Checks that the numbers make sense.
     pub fn validate(&self) -> Result<(), GenerateError> {
-        let refuse = |sentence: String| Err(GenerateError(sentence));
+        let refuse = |sentence: String| Err(GenerateError::Request(sentence));
         if !self.temperature.is_finite() || self.temperature < 0.0 {
             return refuse(format!(
                 "a temperature of {} is not possible; use 0 or more",

@@ -310,6 +310,11 @@ pub trait Backend {
         cols: usize,
     );
 
+    /// `to[b, ..len] = from[a, ..len]` for the pairs (a, b) of `rows` (`I32`, `[pairs, 2]`): rows of `from_stride`
+    /// elements in `from`, of `to_stride` in `to`, `len` at most either. Both may be one buffer, where no row that is
+    /// read is written.
+    fn copy_rows(&self, from: Buffer, to: Buffer, rows: Buffer, from_stride: usize, to_stride: usize, len: usize);
+
     /// `y = f(x)` elementwise.
     fn activation(&self, kind: Activation, x: Buffer, y: Buffer);
     /// `dx = f'(x)·dy`.

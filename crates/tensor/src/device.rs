@@ -181,10 +181,22 @@ impl Device {
     }
 
     /// A tensor whose elements are not set.
+    ///
+    /// # Panics
+    /// With [`TensorError::OutOfMemory`] as payload, if there is no memory for it.
     pub fn empty(&self, shape: impl Into<Shape>, dtype: DType) -> Tensor {
+        self.try_empty(shape, dtype)
+            .unwrap_or_else(|error| std::panic::panic_any(error))
+    }
+
+    /// [`Device::empty`] for what no plan has checked, such as a cache that grows with what a user asks for.
+    ///
+    /// # Errors
+    /// [`TensorError::OutOfMemory`].
+    pub fn try_empty(&self, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor, TensorError> {
         let shape = shape.into();
         let class = size_class(shape.len() * dtype.bytes());
-        let memory = self.allocate(class);
+        let memory = self.allocate(class)?;
         let mut slots = self.0.slots.borrow_mut();
         let slot = Slot { refs: 1, memory };
         let index = if let Some(index) = slots.free.pop() {
@@ -204,7 +216,7 @@ impl Device {
             dtype,
             len: shape.len(),
         };
-        Tensor::from_slot(self.clone(), index, buffer, shape)
+        Ok(Tensor::from_slot(self.clone(), index, buffer, shape))
     }
 
     /// A tensor of activations (compute type) whose elements are not set.
@@ -238,11 +250,11 @@ impl Device {
         tensor
     }
 
-    fn allocate(&self, class: usize) -> Memory {
+    fn allocate(&self, class: usize) -> Result<Memory, TensorError> {
         let mut pool = self.0.pool.borrow_mut();
         if let Some(memory) = pool.reuse(class) {
             pool.note_use(class, false);
-            return memory;
+            return Ok(memory);
         }
         let memory = if self.0.dry {
             Memory {
@@ -250,15 +262,19 @@ impl Device {
                 bytes: class,
             }
         } else {
-            self.0.backend.allocate(class).unwrap_or_else(|| {
-                std::panic::panic_any(TensorError::OutOfMemory {
-                    bytes: class,
-                    live: pool.live_bytes,
-                })
-            })
+            let again = || {
+                // What waits for reuse in other sizes may make the room.
+                pool.drain().for_each(|memory| self.0.backend.release(memory));
+                self.0.backend.allocate(class)
+            };
+            let memory = self.0.backend.allocate(class).or_else(again);
+            memory.ok_or(TensorError::OutOfMemory {
+                bytes: class,
+                live: pool.live_bytes,
+            })?
         };
         pool.note_use(class, true);
-        memory
+        Ok(memory)
     }
 
     pub(crate) fn retain_slot(&self, slot: u32) {

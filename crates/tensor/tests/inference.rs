@@ -366,3 +366,44 @@ fn rotary_with_starts() {
         assert!((scale - 1.2).abs() < 0.01, "heads are normalised to 1.2: {scale}");
     }
 }
+
+/// Rows go to rows of a cache of another capacity, and within one; nothing else changes. Attention leaves rows
+/// behind its batch alone.
+#[test]
+fn cache_rows_are_copied_and_a_cache_may_have_more_rows_than_the_batch() {
+    for (device, _) in devices() {
+        let g = Graph::inference(&device);
+        let values = |rows: usize, capacity: usize, from: usize| -> Vec<f32> {
+            (0..rows * capacity * 6).map(|i| (from + i) as f32 % 127.0).collect()
+        };
+        let (from, to) = (values(3, 4, 1), values(4, 7, 60));
+        let (a, b) = (device.tensor(&from, [3, 4, 2, 3]), device.tensor(&to, [4, 7, 2, 3]));
+        g.cache_copy(&a, &b, &device.indices(&[2, 0, 0, 3, 2, 2], [3, 2]), 3);
+        let mut expected = to;
+        for (source, target) in [(2, 0), (0, 3), (2, 2)] {
+            expected[target * 42..target * 42 + 18].copy_from_slice(&from[source * 24..source * 24 + 18]);
+        }
+        assert_eq!(b.download(), expected, "{}", device.name());
+        g.cache_copy(&b, &b, &device.indices(&[3, 1], [1, 2]), 7);
+        expected.copy_within(126..168, 42);
+        assert_eq!(b.download(), expected, "{}", device.name());
+        g.cache_copy(&b, &b, &device.indices(&[], [0, 2]), 7);
+
+        let Heads { q, k, v } = heads(&device, 3, 5, 12, 6);
+        let two = |x: &Tensor| {
+            let half = x.download_f64()[..2 * x.len() / 3].to_vec();
+            let part = device.empty([2, 5, x.shape().dims()[2], 12], x.dtype());
+            part.upload_f64(&half);
+            part
+        };
+        let starts = device.indices(&[0, 0], [2]);
+        let few = g.attention_cached(&two(&q), &two(&k), &two(&v), 3, &starts).download();
+        assert_eq!(few, g.attention_cached(&two(&q), &k, &v, 3, &starts).download());
+        let (wide, narrow) = (device.activation(k.shape()), two(&k));
+        wide.fill(7.0);
+        g.cache_write(&wide, &narrow, &starts);
+        let written = wide.download();
+        assert_eq!(written[..narrow.len()], narrow.download());
+        assert!(written[narrow.len()..].iter().all(|&x| x == 7.0));
+    }
+}

@@ -134,6 +134,7 @@ impl Talk<'_> {
         match reply.stopped {
             Stopped::Early => self.screen.remark("stopped; Ctrl-C again ends")?,
             Stopped::Length => self.screen.remark("cut off at --max-tokens")?,
+            Stopped::Memory => self.screen.remark("cut off: there is no memory for more")?,
             Stopped::End(_) if reply.parts.is_empty() => self.screen.remark("no answer")?,
             Stopped::End(_) => {}
         }

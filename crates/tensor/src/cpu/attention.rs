@@ -272,24 +272,6 @@ impl Cpu {
             body(sequence, head, rows, &mut self.pool.scratch(worker));
         });
     }
-
-    pub(crate) fn write_cache<T: Elem>(
-        &self,
-        (x, cache): (Buffer, Buffer),
-        starts: Buffer,
-        (batch, time, capacity, cols): (usize, usize, usize, usize),
-    ) {
-        let (x, cache, starts) = (input::<T>(x), parts::<T>(cache), indices(starts));
-        self.for_rows(batch * time, cols, &|range| {
-            for row in range {
-                let (sequence, step) = (row / time, row % time);
-                let at = sequence * capacity + first_position(starts[sequence], time, capacity) + step;
-                // SAFETY: each position is written once.
-                let slot = unsafe { cache.range(at * cols..(at + 1) * cols) };
-                slot.copy_from_slice(&x[row * cols..(row + 1) * cols]);
-            }
-        });
-    }
 }
 
 /// What the gradients of one tile are made of.
@@ -343,7 +325,7 @@ impl<T: Elem> Tile<'_, T> {
 }
 
 /// A start, if all positions from it on lie in the cache.
-fn first_position(start: i32, time: usize, capacity: usize) -> usize {
+pub(crate) fn first_position(start: i32, time: usize, capacity: usize) -> usize {
     let start = usize::try_from(start).unwrap_or(usize::MAX);
     assert!(
         start.saturating_add(time) <= capacity,

@@ -93,6 +93,19 @@ impl<'a, T> Parts<'a, T> {
         // SAFETY: in bounds by the assertion, not aliased by the contract.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// Copies `len` elements from `source` of `from`, which may be the same buffer, to `target` of this one.
+    ///
+    /// # Safety
+    /// No reference, in this or another task, reaches the elements that are written, and none that is read is written.
+    pub(crate) unsafe fn copy(&self, target: usize, from: &Parts<'_, T>, source: usize, len: usize)
+    where
+        T: Copy,
+    {
+        assert!(target.saturating_add(len) <= self.len && source.saturating_add(len) <= from.len);
+        // SAFETY: in bounds by the assertion, apart from each other by the contract.
+        unsafe { std::ptr::copy_nonoverlapping(from.start.add(source), self.start.add(target), len) };
+    }
 }
 
 /// Elements of an input buffer. The device gives kernels only buffers that it keeps alive, and

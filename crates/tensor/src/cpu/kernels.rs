@@ -191,6 +191,10 @@ impl Backend for Cpu {
         with_elem!(x.dtype, T => self.write_cache::<T>((x, cache), starts, (batch, time, capacity, cols)));
     }
 
+    fn copy_rows(&self, from: Buffer, to: Buffer, rows: Buffer, from_stride: usize, to_stride: usize, len: usize) {
+        with_elem!(from.dtype, T => self.copy_row_pairs::<T>((from, from_stride), (to, to_stride), rows, len));
+    }
+
     fn activation(&self, kind: Activation, x: Buffer, y: Buffer) {
         self.activate(kind, x, y);
     }

@@ -9,6 +9,7 @@
 //! Architecture Invariant: kernels do not allocate once they have seen their largest shapes.
 
 mod attention;
+mod cache;
 mod elem;
 mod gates;
 pub(crate) mod isa;

@@ -42,28 +42,13 @@ impl Graph {
         y
     }
 
-    /// Attention to a KV cache: `k` and `v` are `[batch, capacity, kv_heads, head_dim]`, filled up to the last
-    /// query (see [`Graph::cache_write`]); `starts` are the absolute positions of the first queries. No gradient.
+    /// Attention to a KV cache: `k` and `v` are `[rows, capacity, kv_heads, head_dim]`, filled up to the last
+    /// query (see [`Graph::cache_write`]), whatever stands behind it; sequence `b` reads row `b`, and rows from `batch`
+    /// on are left alone. `starts` `[batch]` are the absolute positions of the first queries. No gradient.
     pub fn attention_cached(&self, q: &Tensor, k: &Tensor, v: &Tensor, window: usize, starts: &Tensor) -> Tensor {
         assert!(!self.is_training(), "a KV cache has no gradient");
         let args = arguments(q, k, v, window, Some(starts));
         self.run_attention(&args, q, k, v).0
-    }
-
-    /// Writes `x` `[batch, time, …]` into `cache` `[batch, capacity, …]` from the positions `starts` on.
-    pub fn cache_write(&self, cache: &Tensor, x: &Tensor, starts: &Tensor) {
-        let (batch, time) = (x.shape().dims()[0], x.shape().dims()[1]);
-        let capacity = cache.shape().dims()[1];
-        assert_eq!(batch, cache.shape().dims()[0], "one cache row per sequence");
-        assert_eq!(starts.len(), batch, "one start per sequence");
-        if x.is_empty() {
-            return;
-        }
-        let cols = x.len() / (batch * time);
-        self.device().count(0.0, 2.0 * bytes(x));
-        self.device().launch("cache_write", |b| {
-            b.cache_write(x.buffer(), cache.buffer(), starts.buffer(), batch, time, capacity, cols);
-        });
     }
 
     fn run_attention(&self, args: &AttentionArgs, q: &Tensor, k: &Tensor, v: &Tensor) -> (Tensor, Tensor) {
@@ -104,7 +89,15 @@ fn arguments(q: &Tensor, k: &Tensor, v: &Tensor, window: usize, starts: Option<&
     let [batch, time, heads, head_dim] = q.shape().expect("[batch, time, heads, head_dim]");
     let [_, capacity, kv_heads, _] = k.shape().expect("[batch, time, kv_heads, head_dim]");
     assert_eq!(k.shape(), v.shape(), "keys and values of one shape");
-    assert_eq!(k.shape().dims()[0], batch, "queries and keys of one batch");
+    let rows = k.shape().dims()[0];
+    assert!(
+        rows == batch || (rows > batch && starts.is_some()),
+        "queries and keys of one batch, or a KV cache that has at least as many rows"
+    );
+    assert!(
+        starts.is_none_or(|starts| starts.len() == batch),
+        "one start per sequence"
+    );
     assert_eq!(k.shape().last(), head_dim, "queries and keys of one head size");
     assert_eq!(heads % kv_heads, 0, "query heads are a multiple of the kv heads");
     AttentionArgs {

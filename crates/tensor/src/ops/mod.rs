@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub(crate) mod attention;
+mod cache;
 pub(crate) mod embedding;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;

@@ -28,9 +28,10 @@ impl RotaryTable {
         let half = head_dim / 2;
         let mut cos = Vec::with_capacity(positions * half);
         let mut sin = Vec::with_capacity(positions * half);
+        let frequency = |j: usize| 1.0 / base.powf((2 * j) as f32 / head_dim as f32);
+        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
         for position in 0..positions {
-            for j in 0..half {
-                let frequency = 1.0 / base.powf((2 * j) as f32 / head_dim as f32);
+            for frequency in &frequencies {
                 let angle = position as f32 * frequency;
                 cos.push(angle.cos());
                 sin.push(angle.sin());

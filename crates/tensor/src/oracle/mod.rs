@@ -218,6 +218,15 @@ impl Backend for Oracle {
         attention::cache_write(floats(x), floats_mut(cache), indices(starts), time, capacity, cols);
     }
 
+    fn copy_rows(&self, from: Buffer, to: Buffer, rows: Buffer, from_stride: usize, to_stride: usize, len: usize) {
+        assert!(len <= from_stride && len <= to_stride, "no more than a row");
+        for pair in indices(rows).chunks_exact(2) {
+            // One row at a time: `from` and `to` may be one buffer.
+            let row = floats(from)[pair[0] as usize * from_stride..][..len].to_vec();
+            floats_mut(to)[pair[1] as usize * to_stride..][..len].copy_from_slice(&row);
+        }
+    }
+
     fn activation(&self, kind: Activation, x: Buffer, y: Buffer) {
         elementwise::activation(kind, floats(x), floats_mut(y));
     }

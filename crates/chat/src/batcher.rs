@@ -1,0 +1,384 @@
+//! Continuous batching: requests wait in a queue, their replies share the rows of one decoder, and a row that ends
+//! makes place for the next reply at once.
+//!
+//! Neither what a reply says nor what it draws depends on the others. Knows ids and turns, not who asks.
+
+use std::collections::VecDeque;
+use std::iter::repeat_n;
+use std::rc::Rc;
+
+use ferrochat_model::{Decoder, GenerateError, Prompts, Sampler, Sampling};
+use ferrochat_tokenizer::Tokenizer;
+
+use crate::ChatError;
+use crate::engine::Engine;
+use crate::render::Marks;
+use crate::turn::{Delta, Reply, Stopped, Turn};
+
+/// No prompt with its reply is longer.
+const LONGEST: usize = 1 << 20;
+
+/// Replies to one prompt at most.
+const MOST_SAMPLES: usize = 1 << 16;
+
+/// Tokens of prompts that are processed together, filling included: more of them make it no faster.
+const PREFILL: usize = 4096;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Such as [`prompt`](crate::prompt) makes.
+    pub prompt: Vec<u32>,
+    /// Replies to it.
+    pub samples: usize,
+    /// Tokens in a reply at most, forced ones included.
+    pub max_tokens: usize,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Sample `s` draws from stream `stream + s` of the seed.
+    pub stream: u64,
+}
+
+/// Names a request that was submitted; the first of a [`Batcher`] is 0, and each has a number of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A step of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whose reply.
+    pub id: RequestId,
+    /// What is new; its row is the sample's number.
+    pub delta: Delta,
+    /// All of the reply, where this was its end.
+    pub reply: Option<Reply>,
+}
+
+/// A request that has replies to begin.
+struct Waiting {
+    id: RequestId,
+    request: Request,
+    ids: Vec<i32>,
+    /// Samples that have begun.
+    begun: usize,
+    /// The processed prompt, until all samples have begun.
+    ready: Option<(Rc<Prompts>, usize)>,
+}
+
+/// A reply that is being written.
+struct Live<'a> {
+    id: RequestId,
+    sample: usize,
+    turn: Turn<'a>,
+    sampler: Sampler,
+    /// The last token, which the model has not read yet.
+    next: i32,
+}
+
+/// Requests in, tokens out. [`Batcher::step`] does the work.
+pub struct Batcher<'a> {
+    tokenizer: &'a Tokenizer,
+    marks: Marks,
+    decoder: Decoder<'a>,
+    rows: usize,
+    submitted: u64,
+    waiting: VecDeque<Waiting>,
+    /// One for each row of the decoder.
+    live: Vec<Live<'a>>,
+}
+
+impl<'a> Batcher<'a> {
+    /// A batcher that writes at most `rows` replies at once, one at least. Memory is taken when it is needed.
+    pub fn new(engine: &Engine<'a>, rows: usize) -> Batcher<'a> {
+        Batcher {
+            tokenizer: engine.tokenizer,
+            marks: engine.marks,
+            decoder: Decoder::new(engine.gpt),
+            rows: rows.max(1),
+            submitted: 0,
+            waiting: VecDeque::new(),
+            live: Vec::new(),
+        }
+    }
+
+    /// Keys and values never take more than so many bytes; without a limit, as many as there are.
+    pub fn limit_memory(&mut self, bytes: usize) {
+        self.decoder.limit_memory(bytes);
+    }
+
+    /// Puts a request at the end of the queue.
+    ///
+    /// # Errors
+    /// [`ChatError`]: options or ids that are impossible.
+    pub fn submit(&mut self, request: Request) -> Result<RequestId, ChatError> {
+        check(&request, self.tokenizer.vocab_size())?;
+        let id = RequestId(self.submitted);
+        self.submitted += 1;
+        self.waiting.push_back(Waiting {
+            id,
+            ids: request.prompt.iter().map(|&id| id as i32).collect(),
+            request,
+            begun: 0,
+            ready: None,
+        });
+        Ok(id)
+    }
+
+    /// Replies that are being written.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Replies that have not begun.
+    pub fn waiting(&self) -> usize {
+        let left = |waiting: &Waiting| waiting.request.samples - waiting.begun;
+        self.waiting.iter().map(left).sum()
+    }
+
+    /// True if there is nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.live.is_empty() && self.waiting.is_empty()
+    }
+
+    /// One token more for each reply that is being written, and the first one of replies for which there is a row.
+    /// A reply of 0 tokens has an event all the same.
+    pub fn step(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let busy = !self.live.is_empty();
+        self.go_on(&mut events);
+        while self.live.len() < self.rows && self.begin(&mut events) {
+            if busy {
+                // The others should not wait for a whole queue of prompts.
+                break;
+            }
+        }
+        events
+    }
+
+    /// Takes a request back. Returns what was written of its replies that had not ended, by sample.
+    pub fn cancel(&mut self, id: RequestId) -> Vec<(usize, Reply)> {
+        let mut replies = Vec::new();
+        for row in (0..self.live.len()).rev() {
+            if self.live[row].id == id {
+                let live = self.remove(row);
+                replies.push((live.sample, live.turn.into_reply()));
+            }
+        }
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id)
+            && let Some(waiting) = self.waiting.remove(at)
+        {
+            for sample in waiting.begun..waiting.request.samples {
+                replies.push((sample, self.turn(&waiting, sample).into_reply()));
+            }
+        }
+        replies.sort_by_key(|&(sample, _)| sample);
+        replies
+    }
+
+    /// The next token of every row.
+    fn go_on(&mut self, events: &mut Vec<Event>) {
+        loop {
+            let tokens: Vec<i32> = self.live.iter().map(|live| live.next).collect();
+            match self.decoder.push(&tokens) {
+                Ok(()) => break,
+                Err(GenerateError::Memory { .. }) => self.end_the_longest(events),
+                Err(GenerateError::Request(sentence)) => {
+                    unreachable!("drawn and forced tokens are in the vocabulary: {sentence}")
+                }
+            }
+        }
+        let first = events.len();
+        for (row, live) in self.live.iter_mut().enumerate() {
+            events.push(live.step(self.decoder.logits(row)));
+        }
+        self.settle(0, first, events);
+    }
+
+    /// There is no memory for one more token of some rows: their replies end.
+    fn end_the_longest(&mut self, events: &mut Vec<Event>) {
+        let longest = (0..self.live.len()).map(|row| self.decoder.length(row)).max();
+        for row in (0..self.live.len()).rev() {
+            if Some(self.decoder.length(row)) == longest {
+                let mut live = self.remove(row);
+                events.push(Event {
+                    id: live.id,
+                    delta: live.turn.stop(Stopped::Memory),
+                    reply: Some(live.turn.into_reply()),
+                });
+            }
+        }
+    }
+
+    /// Begins replies, one group of prompts at most. False if none can begin now.
+    fn begin(&mut self, events: &mut Vec<Event>) -> bool {
+        let Some(front) = self.waiting.front() else {
+            return false;
+        };
+        if front.request.max_tokens == 0 {
+            self.refuse_front(Stopped::Length, events);
+            return true;
+        }
+        let enough = self.make_ready() && self.begin_ready(events);
+        if !enough && self.live.is_empty() {
+            // It will not be better later.
+            self.refuse_front(Stopped::Memory, events);
+            return true;
+        }
+        enough
+    }
+
+    /// Processes the prompt at the front, and others of similar length as far as there are rows for them. False if
+    /// there is no memory.
+    fn make_ready(&mut self) -> bool {
+        let free = self.rows - self.live.len();
+        let Some(front) = self.waiting.front() else {
+            return false;
+        };
+        if front.ready.is_some() {
+            return true;
+        }
+        let (mut shortest, mut longest) = (front.ids.len(), front.ids.len());
+        let (mut count, mut samples) = (0, 0);
+        for waiting in &self.waiting {
+            let length = waiting.ids.len();
+            (shortest, longest) = (shortest.min(length), longest.max(length));
+            let fits = longest - shortest <= 16 + longest / 8 && longest * (count + 1) <= PREFILL;
+            if count > 0 && !(fits && samples < free && waiting.ready.is_none() && waiting.request.max_tokens > 0) {
+                break;
+            }
+            count += 1;
+            samples += waiting.request.samples;
+        }
+        while count > 0 {
+            let group = self.waiting.iter().take(count);
+            let prompts: Vec<&[i32]> = group.map(|waiting| waiting.ids.as_slice()).collect();
+            if let Ok(prompts) = self.decoder.prefill(&prompts) {
+                let prompts = Rc::new(prompts);
+                for (index, waiting) in self.waiting.iter_mut().take(count).enumerate() {
+                    waiting.ready = Some((Rc::clone(&prompts), index));
+                }
+                return true;
+            }
+            count /= 2;
+        }
+        false
+    }
+
+    /// Gives rows to replies whose prompts were processed together. False if there is no memory.
+    fn begin_ready(&mut self, events: &mut Vec<Event>) -> bool {
+        let Some((prompts, _)) = self.waiting.front().and_then(|front| front.ready.clone()) else {
+            return false;
+        };
+        let mut chosen = Vec::new();
+        for waiting in &self.waiting {
+            let Some((_, index)) = waiting.ready.as_ref().filter(|ready| Rc::ptr_eq(&ready.0, &prompts)) else {
+                break;
+            };
+            chosen.extend(repeat_n(*index, waiting.request.samples - waiting.begun));
+        }
+        chosen.truncate(self.rows - self.live.len());
+        while self.decoder.append(&prompts, &chosen).is_err() {
+            chosen.truncate(chosen.len() / 2);
+            if chosen.is_empty() {
+                return false;
+            }
+        }
+        let (first_row, first) = (self.live.len(), events.len());
+        for index in chosen {
+            let waiting = self.waiting.front().expect("as many wait as were chosen");
+            let sample = waiting.begun;
+            let mut live = Live {
+                id: waiting.id,
+                sample,
+                turn: self.turn(waiting, sample),
+                sampler: Sampler::new(
+                    &waiting.request.sampling,
+                    waiting.request.stream.wrapping_add(sample as u64),
+                ),
+                next: 0,
+            };
+            events.push(live.step(prompts.logits(index)));
+            self.live.push(live);
+            let waiting = self.waiting.front_mut().expect("as many wait as were chosen");
+            waiting.begun += 1;
+            if waiting.begun == waiting.request.samples {
+                self.waiting.pop_front();
+            }
+        }
+        self.settle(first_row, first, events);
+        true
+    }
+
+    /// Takes the rows that have ended out; `events[first..]` are those of the rows from `first_row` on.
+    fn settle(&mut self, first_row: usize, first: usize, events: &mut [Event]) {
+        // From the last on: a hole is filled with a row that has been looked at.
+        for row in (first_row..self.live.len()).rev() {
+            if self.live[row].turn.stopped() {
+                events[first + row - first_row].reply = Some(self.remove(row).turn.into_reply());
+            }
+        }
+    }
+
+    fn remove(&mut self, row: usize) -> Live<'a> {
+        self.decoder.swap_remove(row);
+        self.live.swap_remove(row)
+    }
+
+    /// Ends all replies of the first request that have not begun.
+    fn refuse_front(&mut self, why: Stopped, events: &mut Vec<Event>) {
+        let Some(waiting) = self.waiting.pop_front() else {
+            return;
+        };
+        for sample in waiting.begun..waiting.request.samples {
+            let mut turn = self.turn(&waiting, sample);
+            events.push(Event {
+                id: waiting.id,
+                delta: turn.stop(why),
+                reply: Some(turn.into_reply()),
+            });
+        }
+    }
+
+    fn turn(&self, waiting: &Waiting, sample: usize) -> Turn<'a> {
+        Turn::new(self.tokenizer, self.marks, sample, waiting.request.max_tokens)
+    }
+}
+
+impl Live<'_> {
+    fn step(&mut self, logits: &[f32]) -> Event {
+        let delta = self.turn.step(|| self.sampler.pick(logits) as u32);
+        self.next = delta.id.map_or(0, |id| id as i32);
+        Event {
+            id: self.id,
+            delta,
+            reply: None,
+        }
+    }
+}
+
+fn check(request: &Request, vocab: usize) -> Result<(), ChatError> {
+    request.sampling.validate()?;
+    let refuse = |sentence: String| Err(ChatError::Request(sentence));
+    if request.samples == 0 || request.samples > MOST_SAMPLES {
+        return refuse(format!(
+            "{} replies to one prompt are not possible; samples must be from 1 to {MOST_SAMPLES}",
+            request.samples
+        ));
+    }
+    if request.prompt.is_empty() {
+        return refuse("an empty prompt gives the model nothing to reply to; begin with <|bos|>".to_owned());
+    }
+    if let Some(id) = request.prompt.iter().find(|&&id| id as usize >= vocab) {
+        return refuse(format!(
+            "token {id} is not in the vocabulary of {vocab}; the prompt was encoded with another tokenizer"
+        ));
+    }
+    if request.prompt.len().saturating_add(request.max_tokens) > LONGEST {
+        return refuse(format!(
+            "a prompt of {} tokens and {} new ones are too long; together they must be at most {LONGEST}",
+            request.prompt.len(),
+            request.max_tokens
+        ));
+    }
+    Ok(())
+}
