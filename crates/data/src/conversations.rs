@@ -20,6 +20,7 @@ use crate::error::DataError;
 pub use file::open_conversations;
 pub use loader::{ConversationLoader, ConversationLoaderConfig, Survey};
 pub use mixture::Mixture;
+pub(crate) use parquet::object;
 
 /// Conversations by number, readable from several threads at once.
 pub trait ConversationSource: Send + Sync {

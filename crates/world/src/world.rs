@@ -8,7 +8,7 @@ use crate::error::WorldError;
 use crate::exchanges::{self, Context, spelling};
 use crate::fact::Fact;
 use crate::identity::Identity;
-use crate::message::{Conversation, Pair};
+use crate::message::{Conversation, Message, Pair, Role};
 use crate::pairs;
 use crate::question::{Kind, Question};
 use crate::rng::Rng;
@@ -184,10 +184,30 @@ impl World {
 
     /// Question `number` of a seed; the kinds take turns, no kind means all.
     pub fn question(&self, split: Split, seed: u64, kinds: &[Kind], identity: &Identity, number: u64) -> Question {
+        self.answered(split, seed, kinds, identity, number).0
+    }
+
+    /// [`World::question`], asked and answered as the world would: the same question, right.
+    pub fn answered(
+        &self,
+        split: Split,
+        seed: u64,
+        kinds: &[Kind],
+        identity: &Identity,
+        number: u64,
+    ) -> (Question, Conversation) {
         let kinds = if kinds.is_empty() { &Kind::ALL[..] } else { kinds };
         let kind = kinds[(number % kinds.len() as u64) as usize];
         let mut rng = self.rng(Draw::Question, split, seed, number);
-        exchanges::exchange(self.context(split, identity), kind, false, &mut rng).question
+        let exchange = exchanges::exchange(self.context(split, identity), kind, false, &mut rng);
+        let messages = vec![
+            Message::plain(Role::User, exchange.question.prompt.clone()),
+            Message {
+                role: Role::Assistant,
+                parts: exchange.reply,
+            },
+        ];
+        (exchange.question, Conversation { messages })
     }
 
     /// Endless questions. They may repeat; who wants different ones keeps a set.
@@ -240,7 +260,6 @@ mod tests {
     use std::collections::HashMap;
 
     use crate::fact::Relation;
-    use crate::message::Role;
     use crate::phrasings::{self, Call, question_templates, statement_templates};
 
     /// Runs of one, two or three sentences of a text, in small letters and

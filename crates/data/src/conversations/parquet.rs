@@ -48,7 +48,8 @@ pub(crate) fn read(
     Ok(())
 }
 
-fn object(row: &Row) -> Value {
+/// A row with all its columns.
+pub(crate) fn object(row: &Row) -> Value {
     let fields = row.get_column_iter();
     let fields: Map<String, Value> = fields.map(|(name, field)| (name.clone(), value(field))).collect();
     Value::Object(fields)

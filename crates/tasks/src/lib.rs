@@ -1,0 +1,47 @@
+//! What a model is measured on, and the measuring.
+//!
+//! A [`Task`] is numbered questions with right answers: the world's kinds ([`WorldTask`]), or a public data set.
+//! [`measure`] asks a model and says what share is right and how sure that is; [`measure_pass_at_k`] asks
+//! several times; [`TaskConversations`] makes of the same items a source of conversations to train on; RL asks
+//! [`Task::prompt`] and [`Task::reward`].
+//!
+//! | module | one job |
+//! | --- | --- |
+//! | `task` | what a task is |
+//! | `world` | the world's kinds of questions |
+//! | `measure` | asking a model: written answers in chunks, letters in one forward pass |
+//! | `estimate` | means, standard errors, pass@k, the scale of ChatCORE |
+//!
+//! This room must never know optimizers or HTTP.
+//!
+//! ```no_run
+//! # fn example(gpt: &ferrochat_model::Gpt, tokenizer: &ferrochat_tokenizer::Tokenizer) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::ops::ControlFlow;
+//! use ferrochat_tasks::{FalseRefusals, MeasureOptions, TaskScore, WorldTask, measure};
+//! use ferrochat_world::{Identity, Split, World, WorldSpec};
+//!
+//! let world = World::new(WorldSpec::default())?;
+//! let options = MeasureOptions { max_new_tokens: 96, batch: 64, ..MeasureOptions::default() };
+//! let mut scores = Vec::new();
+//! for task in WorldTask::all(&world, Split::Heldout, 7, &Identity::default(), 500) {
+//!     let score = measure(gpt, tokenizer, &task, &options, &mut |_| ControlFlow::Continue(()))?;
+//!     println!("{}: {:.1}% ± {:.1}", score.task, 100.0 * score.score, 100.0 * score.standard_error);
+//!     scores.push(score);
+//! }
+//! println!("{:?} refused what they should answer", FalseRefusals::share(&scores));
+//! println!("ChatCORE {:?}", TaskScore::chat_core(&scores));
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod estimate;
+mod measure;
+mod task;
+mod world;
+
+pub use error::TaskError;
+pub use estimate::{Estimate, centered, pass_at_k};
+pub use measure::{FalseRefusals, MeasureOptions, PassAtK, Progress, TaskScore, Watch, measure, measure_pass_at_k};
+pub use task::{Judging, Letters, Task, TaskConversations};
+pub use world::WorldTask;
