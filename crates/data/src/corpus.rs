@@ -133,7 +133,10 @@ impl fmt::Display for Description {
         };
         let what = if self.files == 1 { one } else { many };
         let megabytes = self.bytes as f64 / 1e6;
-        write!(f, "{}: {} {what}", self.path.display(), self.files)?;
+        match self.kind {
+            Kind::Made => write!(f, "{}: {what}", self.path.display())?,
+            _ => write!(f, "{}: {} {what}", self.path.display(), self.files)?,
+        }
         if megabytes < 0.1 {
             write!(f, ", {:.1} kB", self.bytes as f64 / 1e3)
         } else {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
 
 use crate::settings::Flags;
 use crate::tune_settings::TuneFlags;
@@ -137,6 +138,12 @@ pub struct SpeedrunArgs {
     /// Settings of model and training.
     #[command(flatten)]
     pub flags: Flags,
+    /// What the stages after base training learn from.
+    #[command(flatten)]
+    pub mix: MixArgs,
+    /// Stages after the base model, such as mid,sft; base: none [default: all that there are conversations for]
+    #[arg(long, value_name = "LIST")]
+    pub stages: Option<String>,
     /// Which run.
     #[command(flatten)]
     pub run: RunArgs,
@@ -146,6 +153,35 @@ pub struct SpeedrunArgs {
     /// Plan.
     #[command(flatten)]
     pub plan: PlanArgs,
+}
+
+/// What the stages after base training learn from.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[command(next_help_heading = "Conversations")]
+pub struct MixArgs {
+    /// Hyper-parameters of mid-training and SFT as of 2025-10 or 2026-07 [default: the preset's]
+    #[arg(long, value_name = "DATE")]
+    pub recipe: Option<String>,
+    /// Conversations to learn: JSONL (messages or ShareGPT), gzip or Parquet file or a folder of them; `*N` behind it
+    /// for N times per epoch; may be repeated [default: the world's, where the base model reads it]
+    #[arg(long, value_name = "PATH[*N]")]
+    pub conversations: Vec<String>,
+    /// Conversations to validate on [default: the last twentieth of each source]
+    #[arg(long, value_name = "PATH")]
+    pub val_conversations: Option<String>,
+    /// Training parts of tasks to mix in, such as gsm8k*4,mmlu*3,arc-easy,arc-challenge; `*N`: N times per epoch
+    #[arg(long, value_name = "LIST", requires = "tasks_dir")]
+    pub tasks: Option<String>,
+    /// Folder of the tasks' files
+    #[arg(long, value_name = "DIR")]
+    pub tasks_dir: Option<String>,
+}
+
+impl MixArgs {
+    /// True if anything is named.
+    pub fn is_some(&self) -> bool {
+        !self.conversations.is_empty() || self.tasks.is_some()
+    }
 }
 
 /// `train …`
@@ -311,6 +347,9 @@ pub struct ModelArgs {
     /// The run that made it
     #[arg(long, value_name = "NAME")]
     pub run: String,
+    /// The stage that made it: base, mid, sft, rl or dpo
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<String>,
     /// Its checkpoint after this many steps [default: the latest]
     #[arg(long, value_name = "N")]
     pub step: Option<u64>,
@@ -351,10 +390,12 @@ pub struct SampleArgs {
 /// `chat`
 #[derive(Args, Debug)]
 pub struct ChatArgs {
-    /// The run that made the model; its latest stage of sft, mid and base answers [default: the run that
-    /// was worked on last]
+    /// The run that made the model [default: the run that was worked on last]
     #[arg(long, value_name = "NAME")]
     pub run: Option<String>,
+    /// The stage that made it: base, mid, sft, rl or dpo [default: sft, else mid, else base]
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<String>,
     /// Its checkpoint after this many steps of that stage [default: the latest]
     #[arg(long, value_name = "N")]
     pub step: Option<u64>,
@@ -453,6 +494,37 @@ pub enum EvalCommand {
     #[command(after_help = "Example:
   ferrochat eval bpb --run spark --eval-tokens 100000 --json")]
     Bpb(BpbArgs),
+    /// The world's questions, in phrasings and combinations that were never learned
+    #[command(after_help = "Examples:
+  ferrochat eval tasks --run spark
+  ferrochat eval tasks --run spark --stage rl --tasks word_problem --count 1000 --json")]
+    Tasks(TasksArgs),
+}
+
+/// `eval tasks`
+#[derive(Args, Debug)]
+pub struct TasksArgs {
+    /// Model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Which, such as facts,arithmetic [default: all of them]
+    #[arg(long, value_name = "LIST")]
+    pub tasks: Option<String>,
+    /// Questions of each
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub count: usize,
+    /// Which questions; 1 are those asked after each stage
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Tokens in an answer at most
+    #[arg(long, value_name = "N")]
+    pub max_new_tokens: Option<usize>,
+    /// 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `eval bpb`

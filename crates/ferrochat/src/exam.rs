@@ -1,21 +1,243 @@
-//! What a model is examined on after a stage.
+//! What a model is examined on after each stage, and `eval tasks`, which examines it again: always the same
+//! questions, so that stages can be compared. How questions are graded is the tasks crate's business.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use anyhow::Result;
+use ferrochat_chat::{Conversation, Engine, Message, ReplyOptions, prompt};
+use ferrochat_model::{Gpt, Sampling};
+use ferrochat_tasks::{
+    FalseRefusals, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore, WorldTask, measure,
+};
+use ferrochat_tokenizer::Tokenizer;
+use ferrochat_world::{Kind, Split};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::about::About;
+use crate::cli::TasksArgs;
+use crate::errors::{refuse, usage};
+use crate::home::Home;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
+use crate::progress::Progress;
 use crate::settings::Settings;
-use anyhow::Result;
-use ferrochat_model::Gpt;
-use ferrochat_tokenizer::Tokenizer;
-use serde_json::Value;
-/// Tasks and what they came to.
-pub struct Exam;
+use crate::{format, identity, model, output, source};
+
+/// Which draws of the world's questions the program asks after each stage.
+pub const WORLD_SEED: u64 = 1;
+/// Tokens of an answer to a question of the world.
+const WORLD_TOKENS: usize = 96;
+/// Answers written at once.
+const BATCH: usize = 128;
+
+/// Tasks, and what they came to.
+pub struct Exam {
+    tasks: Vec<Arc<dyn Task>>,
+    options: MeasureOptions,
+    asked: Vec<String>,
+    scores: Vec<TaskScore>,
+    dialogues: Vec<Dialogue>,
+}
+
+/// A question and what the model said.
+#[derive(Clone, Debug, Serialize)]
+struct Dialogue {
+    prompt: String,
+    reply: String,
+}
+
 impl Exam {
-    pub fn of_run(_: &Settings, _: &Plan) -> Result<Exam> {
-        Ok(Exam)
+    /// Of the world's questions, where the base model read the world: `exam_questions` of each kind.
+    ///
+    /// # Errors
+    /// A world that cannot be.
+    pub fn of_run(settings: &Settings, plan: &Plan) -> Result<Exam> {
+        let mut tasks: Vec<Arc<dyn Task>> = Vec::new();
+        if settings.data.is_none() && settings.exam_questions > 0 {
+            let world = source::world(settings)?;
+            let identity = identity::of(settings, plan);
+            let all = WorldTask::all(&world, Split::Heldout, WORLD_SEED, &identity, settings.exam_questions);
+            tasks.extend(all.into_iter().map(|task| Arc::new(task) as Arc<dyn Task>));
+        }
+        Ok(Exam {
+            asked: About::questions(settings, plan)?,
+            tasks,
+            options: MeasureOptions {
+                max_new_tokens: WORLD_TOKENS,
+                batch: BATCH,
+                ..MeasureOptions::default()
+            },
+            scores: Vec::new(),
+            dialogues: Vec::new(),
+        })
     }
-    pub fn sit(&mut self, _: &Gpt, _: &Tokenizer, _: &Interrupt) -> Result<bool> {
+
+    /// Asks everything; false if an interrupt came first.
+    ///
+    /// # Errors
+    /// A model that cannot answer.
+    pub fn sit(&mut self, gpt: &Gpt, tokenizer: &Tokenizer, interrupt: &Interrupt) -> Result<bool> {
+        self.scores.clear();
+        for task in &self.tasks {
+            let mut progress = Progress::new(task.name(), task.count() as u64);
+            let mut watch = |at: &Watched| {
+                progress.part(at.done as u64, task.name());
+                if interrupt.requested().is_some() {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            };
+            let measured = measure(gpt, tokenizer, task.as_ref(), &self.options, &mut watch);
+            progress.finish();
+            match measured {
+                Ok(score) => {
+                    eprintln!("{}", line(&score));
+                    self.scores.push(score);
+                }
+                Err(TaskError::Interrupted) => return Ok(false),
+                Err(error) => return Err(anyhow::Error::new(error)),
+            }
+        }
+        self.dialogues = dialogues(gpt, tokenizer, &self.asked)?;
         Ok(true)
     }
+
+    /// For the record: scores, the share of false refusals, answers to the questions that a chat opens with.
     pub fn findings(&self) -> Vec<(&'static str, Value)> {
-        Vec::new()
+        let mut findings = Vec::new();
+        if !self.scores.is_empty() {
+            findings.push(("tasks", json!(self.scores)));
+        }
+        if let Some(share) = FalseRefusals::share(&self.scores) {
+            findings.push(("false_refusals", json!(share)));
+        }
+        if let Some(core) = TaskScore::chat_core(&self.scores) {
+            findings.push(("chat_core", json!(core)));
+        }
+        if !self.dialogues.is_empty() {
+            findings.push(("dialogues", json!(self.dialogues)));
+        }
+        findings
+    }
+}
+
+fn line(score: &TaskScore) -> String {
+    format!(
+        "{:<18}{:>6.1}% ± {:.1} of {}, chance {:.0}%, {}",
+        score.task,
+        100.0 * score.score,
+        100.0 * score.standard_error,
+        score.count,
+        100.0 * score.chance,
+        format::duration(score.seconds)
+    )
+}
+
+/// Greedy answers, tool calls left out.
+fn dialogues(gpt: &Gpt, tokenizer: &Tokenizer, asked: &[String]) -> Result<Vec<Dialogue>> {
+    let context = gpt.config().sequence_len;
+    let prompts = asked
+        .iter()
+        .map(|question| prompt(&Conversation::from(vec![Message::user(question)]), tokenizer, context))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(usage)?;
+    let options = ReplyOptions {
+        max_tokens: WORLD_TOKENS,
+        sampling: Sampling {
+            temperature: 0.0,
+            ..Sampling::default()
+        },
+        ..ReplyOptions::default()
+    };
+    let replies = Engine::new(gpt, tokenizer)?.reply_all(&prompts, &options)?;
+    let texts = replies.into_iter().map(|mut samples| samples.remove(0).text);
+    Ok(asked
+        .iter()
+        .zip(texts)
+        .map(|(question, text)| Dialogue {
+            prompt: question.clone(),
+            reply: text.trim().to_owned(),
+        })
+        .collect())
+}
+
+/// `eval tasks`
+///
+/// # Errors
+/// No such model or task.
+pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
+    let trained = model::load_to_talk(home, &args.model)?;
+    let settings = Settings {
+        exam_questions: args.count,
+        ..trained.settings.clone()
+    };
+    let device = trained.gpt.device();
+    let plan = Plan::new(&args.model.run, &settings, trained.tokenizer.vocab_size(), device, None)?;
+    let kinds = match &args.tasks {
+        None => Kind::ALL.to_vec(),
+        Some(list) => list
+            .split(',')
+            .map(|name| kind(name.trim()))
+            .collect::<Result<Vec<Kind>>>()?,
+    };
+    let world = source::world(&settings)?;
+    let identity = identity::of(&settings, &plan);
+    let options = MeasureOptions {
+        max_new_tokens: args.max_new_tokens.unwrap_or(WORLD_TOKENS),
+        temperature: args.temperature,
+        batch: BATCH,
+        ..MeasureOptions::default()
+    };
+    let mut scores = Vec::new();
+    for kind in kinds {
+        let task = WorldTask::new(&world, kind, Split::Heldout, args.seed, &identity, args.count);
+        let mut progress = Progress::new(task.name(), task.count() as u64);
+        let score = measure(&trained.gpt, &trained.tokenizer, &task, &options, &mut |at| {
+            progress.part(at.done as u64, at.task);
+            ControlFlow::Continue(())
+        })?;
+        progress.finish();
+        if !args.json {
+            output::print(&format!("{}\n", line(&score)))?;
+        }
+        scores.push(score);
+    }
+    let refused = FalseRefusals::share(&scores);
+    let core = TaskScore::chat_core(&scores);
+    if args.json {
+        return output::print_json(&json!({
+            "run": args.model.run,
+            "stage": trained.stage,
+            "step": trained.step,
+            "tasks": scores,
+            "false_refusals": refused,
+            "chat_core": core,
+        }));
+    }
+    if let Some(share) = refused {
+        output::print(&format!(
+            "{:<18}{:>6.1}% ± {:.1} of what should be answered was refused\n",
+            "false refusals",
+            100.0 * share.value,
+            100.0 * share.standard_error
+        ))?;
+    }
+    let Some(core) = core else { return Ok(()) };
+    output::print(&format!(
+        "{:<18}{:>6.4} ± {:.4}\n",
+        "ChatCORE", core.value, core.standard_error
+    ))
+}
+
+fn kind(name: &str) -> Result<Kind> {
+    let known = |kind: &&Kind| kind.to_string() == name;
+    match Kind::ALL.iter().find(known) {
+        Some(kind) => Ok(*kind),
+        None => {
+            let names: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
+            refuse!("--tasks {name:?} is unknown; the tasks are {}", names.join(", "))
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! The main line: `cli` says what can be typed, `prepare` makes a `plan` of it and refuses what cannot
 //! work, `stages` do the work, `record` and `metrics` remember it, `report` tells it.
 
+mod about;
 mod chat;
 mod checkpoints;
 mod cli;
@@ -75,6 +76,7 @@ fn run(command: Command) -> Result<()> {
         Command::Data(DataCommand::World(args)) => world::command(&args),
         Command::Sample(args) => sample::command(&home, &args),
         Command::Eval(EvalCommand::Bpb(args)) => eval::bpb_command(&home, &args),
+        Command::Eval(EvalCommand::Tasks(args)) => exam::command(&home, &args),
         Command::Runs(RunsCommand::List { json }) => runs::list_command(&home, json),
         Command::Runs(RunsCommand::Show { name, json }) => runs::show_command(&home, &name, json),
         Command::Report(args) => report::command(&home, &args),

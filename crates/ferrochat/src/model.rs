@@ -33,33 +33,51 @@ pub struct Trained {
     pub step: u64,
 }
 
-/// Stages that make models to talk to, the best first.
+/// Stages whose models one talks to unless another is named, the best first: as in the reference, what RL
+/// and DPO made of it is asked for by name.
 const TO_TALK_TO: [&str; 3] = ["sft", "mid", "base"];
 
-/// Loads the base model of a run.
+/// Loads the model of a run: that of the stage which is named, else its base model.
 ///
 /// # Errors
 /// There is no such run or checkpoint, or it is damaged or another's.
 pub fn load(home: &Home, args: &ModelArgs) -> Result<Trained> {
-    load_stage(&runs::Run::load(home, &args.run)?, args, "base")
+    let run = runs::Run::load(home, &args.run)?;
+    load_stage(&run, args, named(args)?.unwrap_or("base"))
 }
 
-/// Loads the model of a run that is best to talk to: that of its latest stage.
+/// Loads the model of a run that is best to talk to, or that of the stage which is named.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_to_talk(home: &Home, args: &ModelArgs) -> Result<Trained> {
     let run = runs::Run::load(home, &args.run)?;
-    for stage in TO_TALK_TO {
+    let stages = named(args)?.map_or(TO_TALK_TO.to_vec(), |stage| vec![stage]);
+    for stage in stages {
         if !checkpoints(&run.folder.stage(stage))?.is_empty() {
             return load_stage(&run, args, stage);
         }
     }
+    let stage = args.stage.as_deref().unwrap_or("base");
     refuse!(
-        "the run {:?} has no model yet; ferrochat train base --run {:?} makes one",
+        "the run {:?} has no {stage} model yet; ferrochat train {stage} --run {} makes one",
         args.run,
         args.run
     )
+}
+
+/// The stage of `--stage`.
+fn named(args: &ModelArgs) -> Result<Option<&'static str>> {
+    let Some(name) = args.stage.as_deref() else {
+        return Ok(None);
+    };
+    match runs::CHAIN.iter().find(|stage| **stage == name) {
+        Some(stage) => Ok(Some(stage)),
+        None => refuse!(
+            "--stage {name:?} is unknown; it must be one of {}",
+            runs::CHAIN.join(", ")
+        ),
+    }
 }
 
 fn load_stage(run: &runs::Run, args: &ModelArgs, name: &'static str) -> Result<Trained> {

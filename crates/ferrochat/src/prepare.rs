@@ -39,6 +39,8 @@ pub struct Prepared {
     pub fresh: bool,
     /// Dollars.
     pub price_per_hour: Option<f64>,
+    /// What a speedrun wants remembered.
+    pub request: Option<serde_json::Value>,
 }
 
 /// Makes the plan and refuses what cannot work.
@@ -75,6 +77,7 @@ pub fn prepare(home: &Home, flags: &Flags, run: &RunArgs, threads: Option<usize>
         plan: plan_of_run,
         fresh: run.fresh,
         price_per_hour: plan.price_per_hour,
+        request: None,
     })
 }
 

@@ -131,6 +131,7 @@ const NONE: Flags = Flags {
     final_lr_frac: None,
     eval_every: None,
     eval_tokens: None,
+    exam_questions: None,
     sample_every: None,
     save_every: None,
     dtype: None,

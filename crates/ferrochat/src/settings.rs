@@ -147,6 +147,10 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_tokens: Option<u64>,
+    /// Questions of each kind to ask after each stage of a run on the world; 0: none
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exam_questions: Option<usize>,
     /// Let the model write every N steps
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,6 +205,7 @@ pub struct Settings {
     pub final_lr_frac: f64,
     pub eval_every: i64,
     pub eval_tokens: Option<u64>,
+    pub exam_questions: usize,
     pub sample_every: i64,
     pub save_every: i64,
     pub dtype: Option<String>,
@@ -243,6 +248,7 @@ impl Default for Settings {
             final_lr_frac: 0.05,
             eval_every: 250,
             eval_tokens: None,
+            exam_questions: 500,
             sample_every: 2000,
             save_every: -1,
             dtype: None,
@@ -253,7 +259,7 @@ impl Default for Settings {
 
 /// May be different when a run goes on: they change what is shown and kept, not what is learned; and
 /// another machine may lack an element type, whose rounding is then different.
-const FREE_ON_RESUME: [&str; 4] = ["eval_every", "sample_every", "save_every", "dtype"];
+const FREE_ON_RESUME: [&str; 5] = ["eval_every", "exam_questions", "sample_every", "save_every", "dtype"];
 
 impl Settings {
     /// Defaults, then the preset, then the flags.

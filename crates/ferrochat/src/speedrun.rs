@@ -1,21 +1,37 @@
-//! `speedrun`: everything, end to end: tokenizer → base → sample → report. Each stage keeps its own
-//! record, so that the same line goes on wherever the last one ended.
+//! `speedrun`: everything, end to end: tokenizer → base → mid → sft → rl → dpo → report, then a talk. Each
+//! stage keeps its own record, so that the same line goes on wherever the last one ended.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::{MachineArgs, ModelArgs, SpeedrunArgs};
+use crate::cli::{MachineArgs, MixArgs, ModelArgs, PlanArgs, SpeedrunArgs, StageArgs, TuneArgs};
+use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
-use crate::prepare::{self, prepare};
+use crate::prepare::{self, Prepared, prepare};
 use crate::record::{self, StageRecord, State};
-use crate::stages::base;
-use crate::{format, model, output, report, sample};
+use crate::stages::{base, mid, sft, tune};
+use crate::training::Chain;
+use crate::tune_settings::{TuneFlags, TuneSettings};
+use crate::{chat, format, model, output, presets, report, sample};
 
-/// Texts that the finished model writes.
+/// Texts that a model writes which is only a base model.
 const SAMPLES: usize = 3;
+/// Dialogues shown at the end where nobody is there to talk.
+const DIALOGUES: usize = 3;
+/// Stages after the base model, in their order.
+const FURTHER: [&str; 2] = ["mid", "sft"];
+
+/// What a speedrun is asked beside the base model's settings; kept in the base stage's record.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Request {
+    mix: MixArgs,
+    stages: Vec<String>,
+}
 
 /// `speedrun`
 ///
@@ -31,56 +47,197 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
         flags.preset = Some(prepare::DEFAULT_PRESET.to_owned());
     }
     let mut prepared = prepare(home, &flags, &args.run, args.threads, &args.plan)?;
+    let request = request(args, &prepared)?;
     if args.plan.dry_run {
         return prepared.print_plan(&args.plan);
     }
     let run = prepared.run.clone();
-    let finished = prepare::is_finished(prepared.base.as_ref());
-    let price = args.plan.price_per_hour;
     let interrupt = Interrupt::listen()?;
     let _lock = record::lock(&run)?;
-
     eprintln!(
-        "speedrun {:?}: tokenizer, base, sample, report; everything goes to {}",
+        "speedrun {:?}: tokenizer, base, {}report; everything goes to {}",
         run.name,
+        request
+            .stages
+            .iter()
+            .map(|stage| format!("{stage}, "))
+            .collect::<String>(),
         run.root.display()
     );
-    if finished {
+    // A stage's own line would go on with the stage alone.
+    let go_on = format::shell_line(["ferrochat", "speedrun", "--run", &run.name]);
+
+    if prepare::is_finished(prepared.base.as_ref()) {
         eprintln!("tokenizer, base: finished before, skipped (--fresh begins again)");
     } else {
-        prepared.predict_time(&args.plan)?;
-        if let Some(time) = &prepared.plan.time {
-            eprintln!(
-                "this takes about {} in all at {} {}",
-                format::duration(time.minutes * 60.0),
-                format::flop_rate(time.flops_per_second),
-                time.source
-            );
-        }
+        announce_time(&mut prepared, &request, &args.plan)?;
         if prepared.tokenizer.is_some() && !prepared.fresh {
             eprintln!("tokenizer: trained before, skipped");
         }
-        // The stage's own line would go on with the stage alone.
-        let go_on = format::shell_line(["ferrochat", "speedrun", "--run", &run.name]);
+        prepared.request = Some(json!(request));
         base::train(prepared, &interrupt, &go_on)?;
     }
+    for stage in FURTHER.iter().filter(|stage| request.asks_for(stage)) {
+        if prepare::is_finished(StageRecord::load(&run.stage(stage))?.as_ref()) {
+            eprintln!("{stage}: finished before, skipped");
+            continue;
+        }
+        further(home, &run, stage, &request, args, &interrupt, &go_on)?;
+    }
 
-    write_samples(home, &run, args.threads)?;
-    let path = report::write(home, &run.name, price)?;
+    if request.stages.is_empty() {
+        write_samples(home, &run, args.threads)?;
+    }
+    let path = report::write(home, &run.name, args.plan.price_per_hour)?;
     let copied = match report::copy(home, &run.name, Path::new(".")) {
         Ok(copy) => format!(", copied to {}", copy.display()),
         Err(error) => format!("; it could not be copied here: {error:#}"),
     };
     eprintln!("report: {}{copied}", path.display());
+    if request.stages.is_empty() {
+        return Ok(());
+    }
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return chat::talk(home, &run.name, args.threads);
+    }
+    show_dialogues(&run)
+}
+
+impl Request {
+    fn asks_for(&self, stage: &str) -> bool {
+        self.stages.iter().any(|asked| asked == stage)
+    }
+}
+
+/// What was asked at the first start, else what is asked now.
+fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
+    let asked_now = args.mix.is_some() || args.stages.is_some();
+    let before = prepared.base.as_ref().and_then(|record| record.details.get("speedrun"));
+    if let Some(before) = before.filter(|_| !asked_now) {
+        return serde_json::from_value(before.clone()).map_err(usage);
+    }
+    let has_talks = prepared.settings.data.is_none() || args.mix.is_some();
+    let stages = match &args.stages {
+        Some(list) => {
+            let stages: Vec<String> = list.split(',').map(|stage| stage.trim().to_owned()).collect();
+            if let Some(unknown) = stages
+                .iter()
+                .find(|stage| *stage != "base" && !FURTHER.contains(&stage.as_str()))
+            {
+                refuse!(
+                    "--stages {unknown:?} is unknown; after base the stages are {}",
+                    FURTHER.join(", ")
+                );
+            }
+            stages.into_iter().filter(|stage| stage != "base").collect()
+        }
+        None if has_talks && !prepared.settings.is_char() => FURTHER.map(str::to_owned).into(),
+        None => Vec::new(),
+    };
+    Ok(Request {
+        mix: args.mix.clone(),
+        stages,
+    })
+}
+
+/// How long everything takes, from the arithmetic of all stages.
+fn announce_time(prepared: &mut Prepared, request: &Request, args: &PlanArgs) -> Result<()> {
+    prepared.predict_time(args)?;
+    let (plan, settings) = (&prepared.plan, &prepared.settings);
+    let Some(time) = &plan.time else { return Ok(()) };
+    let mut seconds = time.minutes * 60.0;
+    for stage in ["mid", "sft"].into_iter().filter(|stage| request.asks_for(stage)) {
+        let tune = TuneSettings::new(stage, &presets::tuning(settings, stage), &tune_flags(&request.mix))?;
+        let rows = tune
+            .rows_per_step
+            .unwrap_or(plan.total_batch_size / settings.max_seq_len);
+        // Where an epoch ends is known only once the conversations are read.
+        let steps = usize::try_from(tune.num_iterations).unwrap_or(0);
+        let tokens = (steps * rows * settings.max_seq_len) as f64;
+        seconds += tokens * plan.flops_per_token / time.flops_per_second;
+    }
+    eprintln!(
+        "training takes about {} in all at {} {}",
+        format::duration(seconds),
+        format::flop_rate(time.flops_per_second),
+        time.source
+    );
     Ok(())
 }
 
-/// Lets the model write and keeps what it wrote in the record, for the report.
+/// One stage after the base model.
+fn further(
+    home: &Home,
+    run: &RunFolder,
+    stage: &str,
+    request: &Request,
+    args: &SpeedrunArgs,
+    interrupt: &Interrupt,
+    go_on: &str,
+) -> Result<()> {
+    let (name, sources): (&'static str, &[&'static str]) = match stage {
+        "mid" => ("mid", &mid::SOURCES),
+        _ => ("sft", &sft::SOURCES),
+    };
+    let stage = StageArgs {
+        run: Some(run.name.clone()),
+        machine: machine(args.threads),
+        ..StageArgs::default()
+    };
+    let chain = Chain::open(home, name, sources, &stage)?;
+    let plan = PlanArgs {
+        dry_run: false,
+        json: false,
+        ..args.plan.clone()
+    };
+    let args = TuneArgs {
+        flags: tune_flags(&request.mix),
+        stage,
+        plan,
+    };
+    tune::train(chain, &args, interrupt, go_on)
+}
+
+fn tune_flags(mix: &MixArgs) -> TuneFlags {
+    TuneFlags {
+        recipe: mix.recipe.clone(),
+        conversations: mix.conversations.clone(),
+        val_conversations: mix.val_conversations.clone(),
+        tasks: mix.tasks.clone(),
+        tasks_dir: mix.tasks_dir.clone(),
+        ..TuneFlags::default()
+    }
+}
+
+fn machine(threads: Option<usize>) -> MachineArgs {
+    MachineArgs { threads, dtype: None }
+}
+
+/// A few of the answers in the last stage's record.
+fn show_dialogues(run: &RunFolder) -> Result<()> {
+    let mut text = String::new();
+    if let Some(record) = StageRecord::load(&run.stage("sft"))? {
+        let dialogues = record.details["dialogues"].as_array().cloned().unwrap_or_default();
+        for dialogue in dialogues.iter().take(DIALOGUES) {
+            let said = |key: &str| dialogue[key].as_str().unwrap_or_default().to_owned();
+            format::push(&mut text, format_args!("> {}\n{}\n\n", said("prompt"), said("reply")));
+        }
+    }
+    output::print(&text)?;
+    eprintln!(
+        "talk to it: {}",
+        format::shell_line(["ferrochat", "chat", "--run", &run.name])
+    );
+    Ok(())
+}
+
+/// Lets a base model write and keeps what it wrote in the record, for the report.
 fn write_samples(home: &Home, run: &RunFolder, threads: Option<usize>) -> Result<()> {
     let args = ModelArgs {
         run: run.name.clone(),
+        stage: None,
         step: None,
-        machine: MachineArgs { threads, dtype: None },
+        machine: machine(threads),
     };
     let trained = model::load(home, &args)?;
     let options = sample::usual(SAMPLES, 120);

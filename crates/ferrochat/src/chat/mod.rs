@@ -12,8 +12,9 @@ use ferrochat_chat::{Conversation, Engine, Message, Part, Reply, ReplyOptions, R
 use ferrochat_model::Sampling;
 use ferrochat_tokenizer::Tokenizer;
 
+use crate::about::About;
 use crate::chat::screen::Screen;
-use crate::cli::{ChatArgs, ModelArgs};
+use crate::cli::{ChatArgs, MachineArgs, ModelArgs};
 use crate::errors::{Interrupted, refuse, usage};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
@@ -37,6 +38,7 @@ pub fn command(home: &Home, args: ChatArgs) -> Result<()> {
     }
     let model = ModelArgs {
         run: args.run.map_or_else(|| runs::newest(home), Ok)?,
+        stage: args.stage,
         step: args.step,
         machine: args.machine,
     };
@@ -49,11 +51,27 @@ pub fn command(home: &Home, args: ChatArgs) -> Result<()> {
     }
     let Some(text) = asked else {
         excuse_base(&model.run, &trained);
-        return terminal::talk(&talker, &opening(&model.run, &trained), system);
+        return terminal::talk(&talker, &opening(&model.run, &trained)?, system);
     };
     let mut conversation = Conversation::from(Vec::from_iter(system.map(Message::system)));
     conversation.messages.push(Message::user(text));
     answer_once(&talker, &conversation, || excuse_base(&model.run, &trained))
+}
+
+/// A talk in the terminal with the usual settings, as `chat --run` begins it.
+///
+/// # Errors
+/// No such model, or the terminal fails.
+pub fn talk(home: &Home, run: &str, threads: Option<usize>) -> Result<()> {
+    let model = ModelArgs {
+        run: run.to_owned(),
+        stage: None,
+        step: None,
+        machine: MachineArgs { threads, dtype: None },
+    };
+    let trained = model::load_to_talk(home, &model)?;
+    let talker = Talker::new(&trained, ReplyOptions::default())?;
+    terminal::talk(&talker, &opening(run, &trained)?, None)
 }
 
 /// One answer on stdout. `before` is called once nothing is left to refuse.
@@ -123,14 +141,17 @@ fn excuse_base(run: &str, trained: &Trained) {
 }
 
 /// What is said before the first question.
-fn opening(run: &str, trained: &Trained) -> String {
-    let parameters: usize = trained.gpt.declarations().iter().map(|d| d.param.numel()).sum();
-    format!(
-        "{run}: {} parameters after {} steps of {}; /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends",
-        crate::format::short(parameters as f64),
-        crate::format::thousands(trained.step),
-        trained.stage
-    )
+fn opening(run: &str, trained: &Trained) -> Result<String> {
+    let about = About::of(run, trained)?;
+    let mut text = format!("{}\n{}", about.title, about.summary);
+    if !about.suggestions.is_empty() {
+        text += "\nTry:";
+    }
+    for question in &about.suggestions {
+        text += "\n  ";
+        text += question;
+    }
+    Ok(text + "\n/help lists the commands, Ctrl-C stops an answer, Ctrl-D ends")
 }
 
 /// A model that answers conversations.

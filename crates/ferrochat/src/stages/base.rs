@@ -145,6 +145,7 @@ fn begin(prepared: Prepared, interrupt: &Interrupt) -> Result<(Training, Reading
         mut plan,
         fresh,
         price_per_hour,
+        request,
     } = prepared;
     let corpus = corpus.expect("only a dry run does without data");
     let folder = run.stage("base");
@@ -211,6 +212,9 @@ fn begin(prepared: Prepared, interrupt: &Interrupt) -> Result<(Training, Reading
         )
     });
     record.settings = settings.clone();
+    if let Some(request) = request {
+        record.details["speedrun"] = request;
+    }
     record.save(&folder, State::Begun)?;
 
     announce(&run, &plan, &corpus, step);

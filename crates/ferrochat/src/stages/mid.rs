@@ -7,10 +7,13 @@ use super::tune;
 use crate::cli::TuneArgs;
 use crate::home::Home;
 
+/// Stages whose models it can begin from.
+pub const SOURCES: [&str; 1] = ["base"];
+
 /// `train mid`
 ///
 /// # Errors
 /// Anything refused, a failure, or an interrupt.
 pub fn command(home: &Home, args: &TuneArgs) -> Result<()> {
-    tune::command(home, "mid", &["base"], args)
+    tune::command(home, "mid", &SOURCES, args)
 }
