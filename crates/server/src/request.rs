@@ -1,0 +1,300 @@
+//! The body of a request: JSON to a conversation and how to answer it, or one sentence.
+//!
+//! Fields that would change the answer and cannot be heeded are refused; all others that are unknown are passed over.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use ferrochat_chat::{Conversation, Part};
+use ferrochat_model::Sampling;
+use serde_json::{Map, Value};
+
+use crate::error::ApiError;
+use crate::{Defaults, Limits};
+
+/// `POST /v1/chat/completions`
+#[derive(Debug)]
+pub(crate) struct ChatRequest {
+    pub(crate) model: Option<String>,
+    pub(crate) conversation: Conversation,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+    pub(crate) samples: usize,
+    pub(crate) max_tokens: usize,
+    pub(crate) sampling: Sampling,
+    pub(crate) stops: Vec<String>,
+}
+
+impl ChatRequest {
+    pub(crate) fn read(body: &[u8], limits: &Limits, defaults: &Defaults) -> Result<ChatRequest, ApiError> {
+        let value: Value = serde_json::from_slice(body)
+            .map_err(|error| ApiError::bad_request(format!("the request is not JSON: {error}")))?;
+        let Value::Object(mut fields) = value else {
+            return Err(ApiError::bad_request(
+                "the request must be a JSON object with \"messages\"",
+            ));
+        };
+        refuse_what_is_not_there(&fields)?;
+        let conversation = conversation(fields.remove("messages"), limits)?;
+        let fields = Fields(&fields);
+        let max_tokens = match fields.whole("max_completion_tokens", 1, limits.max_tokens)? {
+            Some(tokens) => Some(tokens),
+            None => fields.whole("max_tokens", 1, limits.max_tokens)?,
+        };
+        let temperature = fields.number("temperature", 0.0, limits.temperature)?;
+        let top_p = fields.number("top_p", 0.0, 1.0)?.map(|p| p as f32);
+        if top_p == Some(0.0) {
+            return Err(ApiError::field("top_p", "\"top_p\" must be above 0 and at most 1"));
+        }
+        let stream_options = fields.0.get("stream_options").and_then(Value::as_object);
+        Ok(ChatRequest {
+            model: fields.text("model")?,
+            conversation,
+            stream: fields.truth("stream")?.unwrap_or(false),
+            include_usage: stream_options.is_some_and(|o| o.get("include_usage") == Some(&Value::Bool(true))),
+            samples: fields.whole("n", 1, limits.samples)?.unwrap_or(1),
+            max_tokens: max_tokens.unwrap_or(defaults.max_tokens),
+            sampling: Sampling {
+                temperature: temperature.map_or(defaults.temperature, |t| t as f32),
+                top_k: Some(fields.whole("top_k", 1, limits.top_k)?.unwrap_or(defaults.top_k)),
+                top_p,
+                seed: fields.seed()?.unwrap_or_else(|| RandomState::new().hash_one(0)),
+            },
+            stops: fields.stops(limits.stops)?,
+        })
+    }
+}
+
+/// Refuses settings without which the answer would not be the one that was asked for.
+fn refuse_what_is_not_there(fields: &Map<String, Value>) -> Result<(), ApiError> {
+    for name in [
+        "logprobs",
+        "top_logprobs",
+        "tools",
+        "functions",
+        "logit_bias",
+        "frequency_penalty",
+        "presence_penalty",
+        "response_format",
+    ] {
+        let harmless = match fields.get(name) {
+            None | Some(Value::Null | Value::Bool(false)) => true,
+            Some(Value::Number(number)) => number.as_f64() == Some(0.0),
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(Value::Object(object)) => {
+                object.is_empty() || object.get("type").and_then(Value::as_str) == Some("text")
+            }
+            Some(_) => false,
+        };
+        if !harmless {
+            return Err(ApiError::field(
+                name,
+                format!("this server does not know {name:?}; leave it out"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn conversation(messages: Option<Value>, limits: &Limits) -> Result<Conversation, ApiError> {
+    let refuse = |sentence: String| Err(ApiError::field("messages", sentence));
+    let mut messages = match messages {
+        Some(Value::Array(messages)) => messages,
+        Some(_) => return refuse("\"messages\" must be a list".to_owned()),
+        None => return refuse("\"messages\" is missing; it must be a list of messages".to_owned()),
+    };
+    if messages.len() > limits.messages {
+        return refuse(format!(
+            "there are {} messages; at most {} are allowed",
+            messages.len(),
+            limits.messages
+        ));
+    }
+    for message in &mut messages {
+        // The newer name of the same role.
+        if message.get("role").and_then(Value::as_str) == Some("developer") {
+            message["role"] = Value::from("system");
+        }
+    }
+    let conversation: Conversation = serde_json::from_value(Value::Array(messages))
+        .map_err(|error| ApiError::field("messages", error.to_string()))?;
+    let mut total = 0;
+    for (index, message) in conversation.messages.iter().enumerate() {
+        let chars: usize = message.parts.iter().map(|part| Part::text(part).chars().count()).sum();
+        total += chars;
+        if chars > limits.message_chars {
+            return refuse(format!(
+                "message {} has {chars} characters; at most {} are allowed",
+                index + 1,
+                limits.message_chars
+            ));
+        }
+    }
+    if total > limits.total_chars {
+        return refuse(format!(
+            "the messages have {total} characters; at most {} are allowed",
+            limits.total_chars
+        ));
+    }
+    conversation
+        .validate()
+        .map_err(|error| ApiError::field("messages", error.to_string()))?;
+    Ok(conversation)
+}
+
+/// Fields by name; `null` is the same as nothing.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    fn read<T>(
+        &self,
+        name: &'static str,
+        wanted: impl std::fmt::Display,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        match read(value) {
+            Some(value) => Ok(Some(value)),
+            None => Err(ApiError::field(name, format!("{name:?} must be {wanted}"))),
+        }
+    }
+
+    fn text(&self, name: &'static str) -> Result<Option<String>, ApiError> {
+        self.read(name, "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    fn truth(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+        self.read(name, "true or false", Value::as_bool)
+    }
+
+    fn number(&self, name: &'static str, low: f64, high: f64) -> Result<Option<f64>, ApiError> {
+        self.read(name, format_args!("a number from {low} to {high}"), |value| {
+            value.as_f64().filter(|number| (low..=high).contains(number))
+        })
+    }
+
+    fn whole(&self, name: &'static str, low: usize, high: usize) -> Result<Option<usize>, ApiError> {
+        self.read(name, format_args!("a whole number from {low} to {high}"), |value| {
+            let number = usize::try_from(value.as_u64()?).ok()?;
+            Some(number).filter(|number| (low..=high).contains(number))
+        })
+    }
+
+    fn seed(&self) -> Result<Option<u64>, ApiError> {
+        self.read("seed", "a whole number of at most 64 bits", |value| {
+            value.as_u64().or_else(|| value.as_i64().map(i64::cast_unsigned))
+        })
+    }
+
+    fn stops(&self, most: usize) -> Result<Vec<String>, ApiError> {
+        let wanted = format_args!("a text or a list of at most {most} texts, none of them empty").to_string();
+        let stops = self.read("stop", wanted, |value| {
+            let list = match value {
+                Value::Array(list) => list.as_slice(),
+                one => std::slice::from_ref(one),
+            };
+            let text = |stop: &Value| Some(stop.as_str().filter(|stop| !stop.is_empty())?.to_owned());
+            let stops: Option<Vec<String>> = list.iter().map(text).collect();
+            stops.filter(|stops| stops.len() <= most)
+        });
+        Ok(stops?.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(value: &Value) -> Result<ChatRequest, ApiError> {
+        ChatRequest::read(value.to_string().as_bytes(), &Limits::default(), &Defaults::default())
+    }
+
+    fn with(name: &str, value: Value) -> Result<ChatRequest, ApiError> {
+        let mut request = json!({"messages": [{"role": "user", "content": "u"}]});
+        request[name] = value;
+        read(&request)
+    }
+
+    #[test]
+    fn defaults_fill_what_is_missing() {
+        let request = with("temperature", Value::Null).unwrap();
+        assert_eq!((request.samples, request.max_tokens, request.stream), (1, 512, false));
+        assert_eq!((request.sampling.temperature, request.sampling.top_k), (0.8, Some(50)));
+        assert!(request.stops.is_empty() && request.model.is_none());
+        let seeds = [(); 4].map(|()| with("n", json!(1)).unwrap().sampling.seed);
+        assert!(seeds.iter().any(|&seed| seed != seeds[0]));
+        assert_eq!(with("seed", json!(-1)).unwrap().sampling.seed, u64::MAX);
+        assert_eq!(with("max_completion_tokens", json!(7)).unwrap().max_tokens, 7);
+        assert_eq!(with("stop", json!("x")).unwrap().stops, ["x"]);
+        assert_eq!(with("stop", json!(["x", "y"])).unwrap().stops, ["x", "y"]);
+        assert_eq!(with("frequency_penalty", json!(0.0)).unwrap().samples, 1);
+        assert_eq!(with("response_format", json!({"type": "text"})).unwrap().samples, 1);
+    }
+
+    #[test]
+    fn faults_name_the_field() {
+        for (name, value) in [
+            ("temperature", json!(2.01)),
+            ("temperature", json!("1")),
+            ("temperature", json!(-0.1)),
+            ("top_p", json!(0)),
+            ("top_p", json!(1.5)),
+            ("top_k", json!(0)),
+            ("top_k", json!(201)),
+            ("max_tokens", json!(0)),
+            ("max_tokens", json!(4097)),
+            ("max_tokens", json!(1.5)),
+            ("max_completion_tokens", json!(-1)),
+            ("n", json!(0)),
+            ("n", json!(17)),
+            ("stop", json!("")),
+            ("stop", json!(["a", 1])),
+            ("stop", json!(vec!["a"; 17])),
+            ("seed", json!(1.5)),
+            ("stream", json!("yes")),
+            ("model", json!(1)),
+            ("logprobs", json!(true)),
+            ("tools", json!([{"type": "function"}])),
+            ("response_format", json!({"type": "json_object"})),
+            ("messages", json!("hello")),
+            ("messages", json!([])),
+            ("messages", json!([{"role": "tool", "content": "x"}])),
+            ("messages", json!([{"role": "user", "content": "x".repeat(8001)}])),
+        ] {
+            let error = with(name, value).unwrap_err();
+            assert_eq!((error.status.as_u16(), error.param), (400, Some(name)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_developer_is_a_system() {
+        let request = with(
+            "messages",
+            json!([{"role": "developer", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "u"}]}]),
+        );
+        let conversation = request.unwrap().conversation;
+        assert_eq!(conversation.messages[0], ferrochat_chat::Message::system("s"));
+        assert_eq!(conversation.messages[1], ferrochat_chat::Message::user("u"));
+    }
+
+    #[test]
+    fn long_conversations_are_refused() {
+        let talk = |count: usize, chars: usize| {
+            let message = |index| {
+                let role = if index % 2 == 0 { "user" } else { "assistant" };
+                json!({"role": role, "content": "é".repeat(chars)})
+            };
+            with("messages", (0..count).map(message).collect())
+        };
+        assert!(talk(499, 64).is_ok());
+        assert!(talk(501, 1).unwrap_err().message.contains("501 messages"));
+        assert!(talk(5, 6500).unwrap_err().message.contains("32500 characters"));
+        assert!(talk(3, 8000).is_ok());
+    }
+}
