@@ -437,6 +437,32 @@ pub enum DataCommand {
   ferrochat data world --conversations --world 2 --seed 7 --jsonl
   ferrochat data world --questions --split heldout --count 500 --jsonl > questions.jsonl")]
     World(WorldArgs),
+    /// Conversations in which a model learns who it is: name, size, training and limits from a run's plan
+    #[command(after_help = "Examples:
+  ferrochat data identity --run d4 --count 1000 > identity.jsonl
+  ferrochat data identity --run d4 --name Ada --persona \"a patient teacher\" > ada.jsonl
+  ferrochat train sft --run d4 --conversations ada.jsonl*2 --identity-epochs 0")]
+    Identity(IdentityArgs),
+}
+
+/// `data identity`
+#[derive(Args, Debug)]
+pub struct IdentityArgs {
+    /// The run whose plan is told [default: the run that was worked on last]
+    #[arg(long, value_name = "NAME")]
+    pub run: Option<String>,
+    /// What the model calls itself [default: as the run says]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What it says it is
+    #[arg(long, value_name = "TEXT")]
+    pub persona: Option<String>,
+    /// Which draws
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// How many conversations
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub count: u64,
 }
 
 /// `data world`

@@ -74,6 +74,7 @@ fn run(command: Command) -> Result<()> {
         Command::Train(TrainCommand::Sft(args)) => stages::sft::command(&home, &args),
         Command::Chat(args) => chat::command(&home, args),
         Command::Data(DataCommand::World(args)) => world::command(&args),
+        Command::Data(DataCommand::Identity(args)) => identity::command(&home, &args),
         Command::Sample(args) => sample::command(&home, &args),
         Command::Eval(EvalCommand::Bpb(args)) => eval::bpb_command(&home, &args),
         Command::Eval(EvalCommand::Tasks(args)) => exam::command(&home, &args),

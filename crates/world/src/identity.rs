@@ -12,6 +12,8 @@ pub struct Identity {
     pub parameters: u64,
     /// Tokens of pretraining.
     pub tokens: u64,
+    /// What those tokens were: "about my villages".
+    pub read: String,
     /// Layers of the transformer.
     pub depth: usize,
     /// What the model is, as a noun phrase: "a small and cheerful language model".
@@ -27,6 +29,7 @@ impl Default for Identity {
             name: "Spark".into(),
             parameters: 1_600_000,
             tokens: 5_000_000,
+            read: "about my villages".into(),
             depth: 4,
             persona: "a small and cheerful language model".into(),
             limits: vec![

@@ -94,7 +94,7 @@ pub(crate) const TOPICS: &[Topic] = &[
             "the size of your training",
         ],
         nouns_heldout: &["the number of tokens in your training"],
-        reply: "I read {tokens} tokens about my villages, and then I practised talking.",
+        reply: "I read {tokens} tokens {read}, and then I practised talking.",
         answer: "{tokens}",
         falsehood: "I read every book in the world, twice.",
     },
@@ -224,6 +224,7 @@ fn fill(text: &str, identity: &Identity) -> String {
     text.replace("{limits}", &limits)
         .replace("{limit}", limit.trim_end_matches(['.', '!']))
         .replace("{parameters}", &spoken_count(identity.parameters))
+        .replace("{read}", &identity.read)
         .replace("{tokens}", &spoken_count(identity.tokens))
         .replace("{depth}", &identity.depth.to_string())
         .replace("{persona}", &identity.persona)
