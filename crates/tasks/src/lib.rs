@@ -1,6 +1,7 @@
 //! What a model is measured on, and the measuring.
 //!
-//! A [`Task`] is numbered questions with right answers: the world's kinds ([`WorldTask`]), or a public data set.
+//! A [`Task`] is numbered questions with right answers: the world's kinds ([`WorldTask`]), or a public data set
+//! ([`Dataset::open`]).
 //! [`measure`] asks a model and says what share is right and how sure that is; [`measure_pass_at_k`] asks
 //! several times; [`TaskConversations`] makes of the same items a source of conversations to train on; RL asks
 //! [`Task::prompt`] and [`Task::reward`].
@@ -9,6 +10,9 @@
 //! | --- | --- |
 //! | `task` | what a task is |
 //! | `world` | the world's kinds of questions |
+//! | `dataset`, `numpy` | public data sets: where their files lie, and the reference's order of items |
+//! | `choice`, `gsm8k` | how their items are asked and judged |
+//! | `spec` | lists of tasks in flags |
 //! | `measure` | asking a model: written answers in chunks, letters in one forward pass |
 //! | `estimate` | means, standard errors, pass@k, the scale of ChatCORE |
 //!
@@ -34,14 +38,21 @@
 //! # }
 //! ```
 
+mod choice;
+mod dataset;
 mod error;
 mod estimate;
+mod gsm8k;
 mod measure;
+mod numpy;
+mod spec;
 mod task;
 mod world;
 
+pub use dataset::{Dataset, TaskSplit};
 pub use error::TaskError;
 pub use estimate::{Estimate, centered, pass_at_k};
 pub use measure::{FalseRefusals, MeasureOptions, PassAtK, Progress, TaskScore, Watch, measure, measure_pass_at_k};
+pub use spec::TaskSpec;
 pub use task::{Judging, Letters, Task, TaskConversations};
 pub use world::WorldTask;

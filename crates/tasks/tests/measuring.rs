@@ -94,7 +94,7 @@ impl Task for Asked {
         self.letters.as_ref().map(|letters| letters[index].clone())
     }
     fn falsely_refused(&self, reply: &Reply) -> Option<bool> {
-        Some(first(reply) % 3 == 0)
+        Some(first(reply).is_multiple_of(3))
     }
 }
 
@@ -199,7 +199,7 @@ fn written_answers_are_those_of_the_engine() {
     };
     let expected: Vec<Reply> = (0..200).map(alone).collect();
     assert!(expected.iter().any(|reply| first(reply) != first(&expected[0])));
-    let refused = expected.iter().filter(|reply| first(reply) % 3 == 0).count();
+    let refused = expected.iter().filter(|reply| first(reply).is_multiple_of(3)).count();
     assert!(refused > 0 && refused < 200, "{refused}");
     let task = Asked::new(questions(200), move |index, reply| {
         index >= 50 && reply == &expected[index]
