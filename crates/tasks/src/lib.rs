@@ -13,7 +13,7 @@
 //! | `dataset`, `numpy` | public data sets: where their files lie, and the reference's order of items |
 //! | `choice`, `gsm8k` | how their items are asked and judged |
 //! | `spec` | lists of tasks in flags |
-//! | `measure` | asking a model: written answers in chunks, letters in one forward pass |
+//! | `measure` | asking a model: written answers in one batch, letters in one forward pass |
 //! | `estimate` | means, standard errors, pass@k, the scale of ChatCORE |
 //!
 //! This room must never know optimizers or HTTP.

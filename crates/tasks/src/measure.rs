@@ -62,7 +62,7 @@ pub struct Progress<'a> {
     pub score: f64,
 }
 
-/// Looks at the progress now and then, and may stop the measurement ([`TaskError::Interrupted`]).
+/// Looks at the progress, several times a second as a rule, and may stop the measurement ([`TaskError::Interrupted`]).
 pub type Watch<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 
 /// Replies that refused what should be answered.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
@@ -211,7 +212,8 @@ fn written_answers_are_those_of_the_engine() {
     };
     let score = measure(&gpt, &tokenizer, &task, &options(16, 0.0, 1), &mut watch).unwrap();
     assert_eq!((score.score, score.count, score.cut), (0.75, 200, 0));
-    assert_eq!(seen, [(0, 200), (128, 200), (200, 200)]);
+    assert_eq!((seen[0], seen[seen.len() - 1]), ((0, 200), (200, 200)));
+    assert!(seen.len() > 10 && seen.is_sorted(), "{seen:?}");
     let refusals = FalseRefusals { refused, replies: 200 };
     assert_eq!(score.false_refusals, Some(refusals));
     let share = FalseRefusals::share(&[score.clone(), score.clone()]).unwrap();
@@ -243,7 +245,7 @@ fn pass_at_k_begins_with_the_mean_and_grows() {
 }
 
 #[test]
-fn no_chunk_repeats_the_draws_of_another() {
+fn no_item_repeats_the_draws_of_another() {
     let (tokenizer, device) = (tokenizer(), cpu());
     let gpt = model(&device, tokenizer.vocab_size());
     let drawn = std::sync::Arc::new(Mutex::new(vec![Vec::new(); 256]));
@@ -257,7 +259,8 @@ fn no_chunk_repeats_the_draws_of_another() {
         drawn.lock().unwrap().clone()
     };
     let first = draw();
-    assert_ne!(first[..128], first[128..]);
+    let different: HashSet<&Vec<u32>> = first.iter().collect();
+    assert!(different.len() > 240, "{}", different.len());
     assert_eq!(first, draw(), "the seed decides");
 }
 

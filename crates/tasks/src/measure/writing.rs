@@ -1,17 +1,16 @@
 //! Tasks whose answers are written. This room must never know how they are judged.
 
-use ferrochat_chat::{Engine, Reply, ReplyOptions};
-use ferrochat_model::Rng;
+use ferrochat_chat::{Batcher, ChatError, Engine, Reply, ReplyOptions, Request, Stopped};
 
 use super::{Run, Watch};
 use crate::error::TaskError;
 
-/// Replies between two looks at the watch. It does not depend on the batch, where that is smaller: the draws of a
-/// measurement are the same for all of these.
-const REPLIES: usize = 128;
+/// Tokens of each reply between two looks at the watch, where none ends.
+const STEPS: usize = 16;
 
 impl Run<'_> {
-    /// Replies to every item; `judge` gives the outcome of one.
+    /// Replies to every item; `judge` gives the outcome of one. What an item's replies draw depends on the seed and
+    /// its number alone.
     pub(super) fn write(
         &mut self,
         options: &ReplyOptions,
@@ -19,19 +18,48 @@ impl Run<'_> {
         judge: &mut dyn FnMut(usize, &[Reply]) -> f64,
     ) -> Result<(), TaskError> {
         let engine = Engine::new(self.gpt, self.tokenizer)?;
-        let items = (REPLIES.max(options.batch) / options.samples.max(1)).max(1);
-        let order = self.order.clone();
+        let samples = options.samples;
+        if samples == 0 {
+            return Err(TaskError::Request(
+                "no answer to a problem can be neither right nor wrong; ask for 1 or more samples".to_owned(),
+            ));
+        }
+        options.sampling.validate().map_err(ChatError::from)?;
+        let mut batcher = Batcher::new(&engine, options.batch);
+        for &index in &self.order {
+            batcher.submit(Request {
+                prompt: self.prompts[index].clone(),
+                samples,
+                max_tokens: options.max_tokens,
+                sampling: options.sampling,
+                stream: (index * samples) as u64,
+            })?;
+        }
+        let mut written: Vec<Vec<Reply>> = vec![Vec::new(); self.order.len()];
         self.report(watch)?;
-        for (number, chunk) in order.chunks(items).enumerate() {
-            let prompts: Vec<Vec<u32>> = chunk.iter().map(|&index| self.prompts[index].clone()).collect();
-            let mut options = options.clone();
-            // Rows are counted from 0 in each call: without a seed of its own a chunk would repeat the last one's draws.
-            options.sampling.seed = Rng::derive(options.sampling.seed, "measure", number as u64).next_u64();
-            let replies = engine.reply_all(&prompts, &options)?;
-            for (&index, replies) in chunk.iter().zip(&replies) {
-                self.outcomes.push(judge(index, replies));
+        let (mut steps, mut reported) = (0, 0);
+        while !batcher.is_idle() {
+            for event in batcher.step() {
+                let Some(reply) = event.reply else { continue };
+                if reply.stopped == Stopped::Memory {
+                    return Err(TaskError::Request(format!(
+                        "memory ran out after {} tokens of an answer; ask for fewer tokens, or use a smaller batch",
+                        reply.ids.len()
+                    )));
+                }
+                // Requests are numbered as they were submitted.
+                let number = event.id.0 as usize;
+                written[number].push(reply);
+                if written[number].len() == samples {
+                    let replies = std::mem::take(&mut written[number]);
+                    self.outcomes.push(judge(self.order[number], &replies));
+                }
             }
-            self.report(watch)?;
+            steps += 1;
+            if self.outcomes.len() > reported || steps % STEPS == 0 {
+                reported = self.outcomes.len();
+                self.report(watch)?;
+            }
         }
         Ok(())
     }
