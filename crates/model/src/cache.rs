@@ -6,8 +6,9 @@ use ferrochat_tensor::{DType, Device, Graph, RotaryTable, Tensor, TensorError};
 
 use crate::config::GptConfig;
 
-/// Positions of the smallest block of memory; longer ones double.
-const FEWEST: usize = 64;
+/// Positions of the smallest cache; more come in powers of two. Most conversations end before the first growth, and
+/// what no token has reached costs addresses, not memory.
+const FEWEST: usize = 256;
 
 /// Keys and values of every layer, `[rows, capacity, kv_heads, head_dim]` each, in the compute type.
 ///

@@ -7,25 +7,35 @@ use crate::memory::Memory;
 
 const ALIGNMENT: usize = 64;
 
+/// What the system is asked for: no more alignment than it gives by itself, because then zeros cost nothing until
+/// they are touched (a KV cache is large and mostly empty), and room to align the block.
 fn layout(bytes: usize) -> Option<Layout> {
-    Layout::from_size_align(bytes.max(1), ALIGNMENT).ok()
+    Layout::from_size_align(bytes.checked_add(ALIGNMENT)?, align_of::<usize>()).ok()
 }
 
 /// A zeroed block aligned to a cache line, or nothing.
 pub(crate) fn allocate(bytes: usize) -> Option<Memory> {
     // SAFETY: the layout has a size above zero.
     let pointer = unsafe { alloc_zeroed(layout(bytes)?) };
-    (!pointer.is_null()).then_some(Memory {
-        address: pointer as usize,
-        bytes,
-    })
+    if pointer.is_null() {
+        return None;
+    }
+    // Behind the beginning by a word at least, in which stands what the system gave.
+    let address = (pointer as usize / ALIGNMENT + 1) * ALIGNMENT;
+    // SAFETY: the system aligns to a word, so that there is one before `address`, and gave `ALIGNMENT` bytes more
+    // than were asked for.
+    unsafe { (address as *mut *mut u8).sub(1).write(pointer) };
+    Some(Memory { address, bytes })
 }
 
 /// Frees a block made by [`allocate`].
 pub(crate) fn release(memory: Memory) {
     let layout = layout(memory.bytes).expect("a block that exists has a valid layout");
-    // SAFETY: the block came from `alloc_zeroed` with this very layout.
-    unsafe { dealloc(memory.address as *mut u8, layout) }
+    // SAFETY: the block came from `allocate`, which wrote the system's pointer before it, and with this very layout.
+    unsafe {
+        let pointer = (memory.address as *const *mut u8).sub(1).read();
+        dealloc(pointer, layout);
+    }
 }
 
 impl Buffer {

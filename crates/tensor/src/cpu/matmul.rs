@@ -18,6 +18,7 @@ mod blocking;
 mod kernel;
 mod pack;
 mod scratch;
+mod single;
 mod transpose;
 mod view;
 
@@ -303,6 +304,11 @@ impl<'a> Product<'a> {
                 pack_rows(isa, encoding, a, &mut scratch.a);
             }
             let (b, panel_stride) = match &self.b {
+                Rhs::Plain(b) if rows.len() == 1 && !by_k && encoding == Encoding::Wide && single::takes(b) => {
+                    let b = b.part(ks, cols.clone());
+                    single::multiply(isa, &scratch.a[..count], b, acc, start > 0);
+                    continue;
+                }
                 Rhs::Packed(packed) => {
                     let panel = &packed.units[cols.start / nr * units * nr..];
                     (&panel[start * nr..], units * nr)

@@ -9,7 +9,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod portable;
+pub(super) mod portable;
 
 use super::blocking::MAX_K;
 use crate::cpu::isa::Isa;

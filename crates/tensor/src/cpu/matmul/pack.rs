@@ -262,7 +262,12 @@ fn one_by_one<S: Element, E: Encode, const WIDTH: usize>(
                 if line < here {
                     let begin = (first + left + line) * lines.row_stride;
                     let line = &lines.data[begin + from..begin + to];
-                    contiguous_line::<S, E>(line, &mut dst[..panel.len()]);
+                    if line.len() == 16 * E::K_PER_UNIT {
+                        // Of a length known to the compiler: no call for 64 bytes.
+                        contiguous_line::<S, E>(&line[..16 * E::K_PER_UNIT], &mut dst[..]);
+                    } else {
+                        contiguous_line::<S, E>(line, &mut dst[..panel.len()]);
+                    }
                 } else {
                     dst.fill(0);
                 }

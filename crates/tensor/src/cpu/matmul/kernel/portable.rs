@@ -15,7 +15,7 @@ pub(super) const F32: Kernel = Kernel {
 
 /// Fused where the target always has it; elsewhere `mul_add` is a library call.
 #[inline(always)]
-fn multiply_add(x: f32, y: f32, sum: f32) -> f32 {
+pub(in crate::cpu::matmul) fn multiply_add(x: f32, y: f32, sum: f32) -> f32 {
     if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
         x.mul_add(y, sum)
     } else {
