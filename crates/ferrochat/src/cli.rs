@@ -20,6 +20,7 @@ use crate::tune_settings::TuneFlags;
   ferrochat speedrun --preset d20 --arch 2025-10 --dry-run
                                                   what a real run takes, before anything happens
   ferrochat chat                                  talk to the newest model
+  ferrochat serve                                 the same in a browser, and as an API
   ferrochat sample --run spark -p \"The baker\"     let a trained model write
 
 Runs live in the XDG data folder under ferrochat/runs; FERROCHAT_HOME moves everything.
@@ -66,6 +67,27 @@ each a line {\"content\": \"...\"} in the same order, 256 lines at a time; empty
 cannot be answered gets {\"error\": \"line 3: ...\"} in its place, the others are answered all the same, and the exit code is 1."
     )]
     Chat(ChatArgs),
+    /// Serve a model: a chat page for the browser and an API for OpenAI clients
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
+  ferrochat serve                                 the newest model, on http://127.0.0.1:8000
+  ferrochat serve --run spark --port 0            on any port that is free; it is printed
+  ferrochat serve --host 0.0.0.0 --api-key \"$KEY\" for the whole network
+
+  curl http://127.0.0.1:8000/v1/chat/completions \\
+      -d '{\"messages\": [{\"role\": \"user\", \"content\": \"What is 12 * 34?\"}]}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url=\"http://127.0.0.1:8000/v1\", api_key=\"none\")
+  model = client.models.list().data[0].id
+  talk = [{\"role\": \"user\", \"content\": \"What is 12 * 34?\"}]
+  for chunk in client.chat.completions.create(model=model, messages=talk, stream=True):
+      print(chunk.choices[0].delta.content or \"\", end=\"\")
+
+Ctrl-C or SIGTERM ends it: answers in progress get five seconds. The exit code is then 0."
+    )]
+    Serve(ServeArgs),
     /// Print what models learn from and are measured on
     #[command(subcommand)]
     Data(DataCommand),
@@ -426,6 +448,41 @@ pub struct ChatArgs {
     /// Equal seeds draw equal answers
     #[arg(long, value_name = "S", default_value_t = 42)]
     pub seed: u64,
+}
+
+/// `serve`
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// The run that made the model [default: the run that was worked on last]
+    #[arg(long, value_name = "NAME")]
+    pub run: Option<String>,
+    /// The stage that made it: base, mid, sft, rl or dpo [default: sft, else mid, else base]
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<String>,
+    /// Its checkpoint after this many steps of that stage [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub step: Option<u64>,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Address to listen on; 0.0.0.0 or :: opens it to the network
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on; 0: any that is free
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    pub port: u16,
+    /// Answer only to clients that send this key, as OpenAI's do
+    #[arg(long, value_name = "KEY", env = "FERROCHAT_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// A name by which browsers may call this server, beside localhost and plain addresses; can be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Answers written at once; memory grows with it
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub batch: usize,
+    /// Requests that may wait for their turn; further ones are refused with status 429
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_queue: usize,
 }
 
 /// `data …`

@@ -31,6 +31,7 @@ mod record;
 mod report;
 mod runs;
 mod sample;
+mod serve;
 mod settings;
 mod source;
 mod speedrun;
@@ -73,6 +74,7 @@ fn run(command: Command) -> Result<()> {
         Command::Train(TrainCommand::Mid(args)) => stages::mid::command(&home, &args),
         Command::Train(TrainCommand::Sft(args)) => stages::sft::command(&home, &args),
         Command::Chat(args) => chat::command(&home, args),
+        Command::Serve(args) => serve::command(&home, args),
         Command::Data(DataCommand::World(args)) => world::command(&args),
         Command::Data(DataCommand::Identity(args)) => identity::command(&home, &args),
         Command::Sample(args) => sample::command(&home, &args),

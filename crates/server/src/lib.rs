@@ -73,7 +73,7 @@ impl Default for Options {
             port: 8000,
             api_key: None,
             allowed_hosts: Vec::new(),
-            at_once: 4,
+            at_once: 16,
             max_queue: 64,
             max_connections: 256,
             grace: Duration::from_secs(5),

@@ -102,7 +102,8 @@ impl Running {
         let own = ("Host", self.address.to_string());
         let host = (!headers.iter().any(|(name, _)| *name == "Host")).then_some((own.0, own.1.as_str()));
         let length = body.len().to_string();
-        let lines = host.iter().chain(headers).chain(&[("Content-Length", length.as_str())]);
+        let length = [("Content-Length", length.as_str())];
+        let lines = host.iter().chain(headers).chain(&length);
         let lines: Vec<String> = lines.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nConnection: close\r\n{}\r\n",
