@@ -75,6 +75,8 @@ impl Run<'_> {
             ids.resize((row + 1) * time, self.tokenizer.bos() as i32);
             last.push(prompt.len() as i32 - 1);
         }
+        // Lengths only shrink: blocks of the last length would never be used again.
+        device.trim();
         let graph = Graph::inference(device);
         let x = self.gpt.forward(&graph, &device.indices(&ids, [rows, time]));
         let x = graph.select_positions(&x, &device.indices(&last, [rows]));

@@ -1,6 +1,6 @@
 //! Tasks whose answers are written. This room must never know how they are judged.
 
-use ferrochat_chat::{Batcher, ChatError, Engine, Reply, ReplyOptions, Request, Stopped};
+use ferrochat_chat::{Batcher, Engine, Reply, ReplyOptions, Request, Stopped};
 
 use super::{Run, Watch};
 use crate::error::TaskError;
@@ -19,12 +19,6 @@ impl Run<'_> {
     ) -> Result<(), TaskError> {
         let engine = Engine::new(self.gpt, self.tokenizer)?;
         let samples = options.samples;
-        if samples == 0 {
-            return Err(TaskError::Request(
-                "no answer to a problem can be neither right nor wrong; ask for 1 or more samples".to_owned(),
-            ));
-        }
-        options.sampling.validate().map_err(ChatError::from)?;
         let mut batcher = Batcher::new(&engine, options.batch);
         for &index in &self.order {
             batcher.submit(Request {
