@@ -62,6 +62,7 @@ pub struct Sampler {
     sampling: Sampling,
     rng: Rng,
     candidates: Vec<(i32, f32)>,
+    masses: Vec<f64>,
 }
 
 impl Sampler {
@@ -72,58 +73,55 @@ impl Sampler {
             sampling: *sampling,
             rng: Rng::derive(sampling.seed, "sample", row),
             candidates: Vec::new(),
+            masses: Vec::new(),
         }
     }
 
     /// A token id for these logits. NaN counts as impossible.
     pub fn pick(&mut self, logits: &[f32]) -> i32 {
-        if self.sampling.temperature == 0.0 {
-            return likeliest(logits);
+        let peak = peak(logits);
+        if self.sampling.temperature == 0.0 || peak == f32::NEG_INFINITY {
+            return likeliest(logits, peak);
         }
+        let k = self.sampling.top_k.unwrap_or(logits.len());
         let candidates = &mut self.candidates;
-        candidates.clear();
-        let possible = |x: f32| if x.is_nan() { f32::NEG_INFINITY } else { x };
-        candidates.extend(
-            logits
-                .iter()
-                .enumerate()
-                .map(|(id, &logit)| (id as i32, possible(logit))),
-        );
-        let k = self.sampling.top_k.unwrap_or(candidates.len());
-        if k < candidates.len() {
-            candidates.select_nth_unstable_by(k - 1, |&a, &b| by_likelihood(a, b));
-            candidates.truncate(k);
+        if k < logits.len() {
+            top(logits, k, candidates);
+        } else {
+            candidates.clear();
+            candidates.extend(
+                logits
+                    .iter()
+                    .enumerate()
+                    .map(|(id, &logit)| (id as i32, possible(logit))),
+            );
         }
         if k < logits.len() || self.sampling.top_p.is_some() {
             candidates.sort_unstable_by(|&a, &b| by_likelihood(a, b));
         }
 
-        let peak = candidates
-            .iter()
-            .map(|&(_, logit)| logit)
-            .fold(f32::NEG_INFINITY, f32::max);
-        if peak == f32::NEG_INFINITY {
-            return likeliest(logits);
-        }
+        // From here on a candidate has its mass instead of its logit.
         let temperature = f64::from(self.sampling.temperature);
-        let mass = |logit: f32| (f64::from(logit - peak) / temperature).exp();
-        let mut total: f64 = candidates.iter().map(|&(_, logit)| mass(logit)).sum();
+        self.masses.clear();
+        let mass = |&(_, logit): &(i32, f32)| (f64::from(logit - peak) / temperature).exp();
+        self.masses.extend(candidates.iter().map(mass));
+        let masses = &mut self.masses;
+        let mut total: f64 = masses.iter().sum();
         if let Some(p) = self.sampling.top_p {
             let (enough, mut held) = (total * f64::from(p), 0.0);
-            let within = candidates.iter().take_while(|&&(_, logit)| {
+            let within = masses.iter().take_while(|&&mass| {
                 let wanted = held < enough;
-                held += if wanted { mass(logit) } else { 0.0 };
+                held += if wanted { mass } else { 0.0 };
                 wanted
             });
             let count = within.count().max(1);
-            candidates.truncate(count);
-            total = candidates.iter().map(|&(_, logit)| mass(logit)).sum();
+            masses.truncate(count);
+            total = masses.iter().sum();
         }
 
         let mut left = self.rng.uniform() * total;
         let mut last = 0;
-        for &(id, logit) in candidates.iter() {
-            let mass = mass(logit);
+        for (&(id, _), &mass) in candidates.iter().zip(masses.iter()) {
             if mass > 0.0 {
                 last = id;
                 left -= mass;
@@ -136,19 +134,75 @@ impl Sampler {
     }
 }
 
+fn possible(logit: f32) -> f32 {
+    if logit.is_nan() { f32::NEG_INFINITY } else { logit }
+}
+
+/// Logits that are looked at together.
+const STRETCH: usize = 64;
+
+/// The largest logit; −∞ if there is none.
+fn peak(logits: &[f32]) -> f32 {
+    // A comparison with NaN is false.
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (whole, rest) = logits.as_chunks::<16>();
+    for stretch in whole {
+        for (lane, &logit) in lanes.iter_mut().zip(stretch) {
+            *lane = larger(*lane, logit);
+        }
+    }
+    for (lane, &logit) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, logit);
+    }
+    for width in [8, 4, 2, 1] {
+        for lane in 0..width {
+            lanes[lane] = larger(lanes[lane], lanes[lane + width]);
+        }
+    }
+    lanes[0]
+}
+
+/// The `k` likeliest tokens, in any order. The `k`-th of the peaks of stretches is no better than the `k`-th of all
+/// logits; little of a large vocabulary reaches it.
+fn top(logits: &[f32], k: usize, candidates: &mut Vec<(i32, f32)>) {
+    let shrink = |candidates: &mut Vec<(i32, f32)>| {
+        if k < candidates.len() {
+            candidates.select_nth_unstable_by(k - 1, |&a, &b| by_likelihood(a, b));
+            candidates.truncate(k);
+        }
+    };
+    candidates.clear();
+    if logits.len() >= 2 * k * STRETCH {
+        candidates.extend((0..).zip(logits.chunks(STRETCH).map(peak)));
+        shrink(candidates);
+        let least = candidates[k - 1].1;
+        candidates.clear();
+        for (stretch, ids) in logits.chunks(STRETCH).zip((0..).step_by(STRETCH)) {
+            if peak(stretch) >= least {
+                let reach = (ids..)
+                    .zip(stretch.iter().copied())
+                    .filter(|&(_, logit)| logit >= least);
+                candidates.extend(reach);
+            }
+        }
+    }
+    // Where many are impossible, there may be fewer than `k`.
+    if candidates.len() < k {
+        candidates.clear();
+        candidates.extend((0..).zip(logits.iter().map(|&logit| possible(logit))));
+    }
+    shrink(candidates);
+}
+
 /// Higher logits first, then lower ids.
 fn by_likelihood((id, logit): (i32, f32), (other_id, other): (i32, f32)) -> Ordering {
     other.total_cmp(&logit).then(id.cmp(&other_id))
 }
 
-fn likeliest(logits: &[f32]) -> i32 {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > best.1 {
-            best = (id as i32, logit);
-        }
-    }
-    best.0
+/// The first token with the largest logit; 0 where none is possible.
+fn likeliest(logits: &[f32], peak: f32) -> i32 {
+    logits.iter().position(|&logit| logit == peak).unwrap_or(0) as i32
 }
 
 #[cfg(test)]
@@ -198,6 +252,30 @@ mod tests {
         assert_close(&frequencies(top(Some(100), Some(0.45)), &LOGITS), &[0.0, 1.0, 0.0, 0.0]);
         assert_close(&frequencies(top(Some(1), None), &[1.0, 2.0, 2.0]), &[0.0, 1.0, 0.0]);
         assert_close(&frequencies(top(None, Some(1.0)), &LOGITS), &[0.125, 0.5, 0.0, 0.375]);
+    }
+
+    #[test]
+    fn top_is_what_sorting_gives() {
+        let mut rng = Rng::new(4);
+        for (vocab, k) in [(1000, 50), (1000, 1), (700, 699), (31, 5), (4100, 20), (9001, 50)] {
+            for levels in [3, 40, 1 << 20] {
+                // Few levels: many are equal, and the lower ids go first.
+                let mut logits: Vec<f32> = (0..vocab).map(|_| (rng.next_u64() % levels) as f32 - 2.0).collect();
+                logits[7] = f32::NAN;
+                logits[8] = f32::NEG_INFINITY;
+                if levels == 40 {
+                    // Fewer are possible than are asked for.
+                    logits[30..].fill(f32::NAN);
+                }
+                let mut sorted: Vec<(i32, f32)> = (0..).zip(logits.iter().map(|&logit| possible(logit))).collect();
+                sorted.sort_by(|&a, &b| by_likelihood(a, b));
+                let mut candidates = Vec::new();
+                top(&logits, k, &mut candidates);
+                candidates.sort_by(|&a, &b| by_likelihood(a, b));
+                assert_eq!(candidates, sorted[..k], "{vocab} {k} {levels}");
+                assert_eq!(Sampler::new(&Sampling::greedy(), 0).pick(&logits), sorted[0].0);
+            }
+        }
     }
 
     #[test]
