@@ -58,7 +58,7 @@ pub fn command(home: &Home, args: ServeArgs) -> Result<()> {
         format!("http://{address}")
     };
     output::print(&format!(
-        "{}\nserving on {shown}: the page at /, the API at /v1 with model {:?}; Ctrl-C ends it\n",
+        "{}\nserving on {shown} (the page at /, the API at /v1, model {:?}); Ctrl-C ends it\n",
         info.title, info.model_id
     ))?;
     let served = server.run(&trained.gpt, &trained.tokenizer, info, || {
