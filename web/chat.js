@@ -166,7 +166,7 @@ async function write(answer, signal) {
 
 async function ask(text) {
   messages.push({ role: "user", content: text });
-  add("message user", text);
+  const question = add("message user", text);
   scroller.scrollTop = scroller.scrollHeight;
   const control = new AbortController();
   const answer = new Answer();
@@ -187,13 +187,20 @@ async function ask(text) {
   if (message) {
     messages.push(message);
   } else {
-    // A question without an answer is given back.
     messages.pop();
-    if (!trouble) trouble = ["remark", "no answer"];
-    if (trouble[0] === "error" && !$("question").value) $("question").value = text;
-    fit();
+    if (!trouble) {
+      trouble = ["remark", "no answer"];
+    } else if (!$("question").value) {
+      // A question that could not be answered is given back.
+      question.remove();
+      $("question").value = text;
+      fit();
+    }
   }
-  if (trouble) add(`message ${trouble[0]}`, trouble[1]);
+  if (trouble) {
+    add(`message ${trouble[0]}`, trouble[1]);
+    scroller.scrollTop = scroller.scrollHeight;
+  }
   working(null);
 }
 
