@@ -1,4 +1,5 @@
-//! Curves as SVG, by hand: two axes and a few lines need no library. Knows points and nothing else.
+//! Curves as SVG, by hand: two axes and a few lines need no library. Classes let a page recolour what they show.
+//! Knows points and nothing else.
 
 use crate::format::push;
 
@@ -40,14 +41,14 @@ pub fn svg(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
     let mut s = String::new();
     let mut add = |text: std::fmt::Arguments| push(&mut s, text);
     add(format_args!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{LEFT}\" y=\"20\" font-size=\"14\" font-weight=\"bold\">{}</text>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect class=\"paper\" width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
+         <text class=\"ink\" x=\"{LEFT}\" y=\"20\" font-size=\"14\" font-weight=\"bold\">{0}</text>\n",
         escape(title)
     ));
     for &x in &x_ticks {
         add(format_args!(
-            "<line x1=\"{0:.1}\" y1=\"{TOP}\" x2=\"{0:.1}\" y2=\"{1}\" stroke=\"#eee\"/><text x=\"{0:.1}\" y=\"{2}\" text-anchor=\"middle\">{3}</text>\n",
+            "<line x1=\"{0:.1}\" y1=\"{TOP}\" x2=\"{0:.1}\" y2=\"{1}\" stroke=\"#ddd\" class=\"grid\"/><text class=\"ink\" x=\"{0:.1}\" y=\"{2}\" text-anchor=\"middle\">{3}</text>\n",
             x_at(x),
             HEIGHT - BOTTOM,
             HEIGHT - BOTTOM + 16.0,
@@ -56,7 +57,7 @@ pub fn svg(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
     }
     for &y in &y_ticks {
         add(format_args!(
-            "<line x1=\"{LEFT}\" y1=\"{0:.1}\" x2=\"{1}\" y2=\"{0:.1}\" stroke=\"#eee\"/><text x=\"{2}\" y=\"{3:.1}\" text-anchor=\"end\">{4}</text>\n",
+            "<line x1=\"{LEFT}\" y1=\"{0:.1}\" x2=\"{1}\" y2=\"{0:.1}\" stroke=\"#ddd\" class=\"grid\"/><text class=\"ink\" x=\"{2}\" y=\"{3:.1}\" text-anchor=\"end\">{4}</text>\n",
             y_at(y),
             WIDTH - RIGHT,
             LEFT - 6.0,
@@ -65,7 +66,7 @@ pub fn svg(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
         ));
     }
     add(format_args!(
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n",
+        "<text class=\"ink\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\n",
         WIDTH - RIGHT,
         HEIGHT - 8.0,
         escape(x_label)
@@ -84,10 +85,10 @@ pub fn svg(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
         }
         add(format_args!(
             "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\" points=\"{}\"/>\n\
-             <text x=\"{:.0}\" y=\"20\" fill=\"{}\">{}</text>\n",
+             <text x=\"{:.0}\" y=\"20\" text-anchor=\"end\" fill=\"{}\">{}</text>\n",
             curve.colour,
             path.trim_end(),
-            WIDTH - 260.0 + 130.0 * i as f64,
+            WIDTH - RIGHT - 80.0 * (curves.len() - 1 - i) as f64,
             curve.colour,
             escape(curve.label)
         ));
@@ -119,7 +120,10 @@ fn label(value: f64) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::errors::refuse;
-use crate::format::push;
+use crate::format::{push, shell_line};
 use crate::home::{Home, RunFolder};
-use crate::metrics;
+use crate::metrics::{self, Line};
 use crate::output;
 use crate::record::{StageRecord, State};
+use crate::report::scores::{self, main_score};
 
 /// Stages in their order.
 pub const STAGES: [&str; 6] = ["tokenizer", "base", "mid", "sft", "rl", "dpo"];
@@ -58,8 +59,12 @@ impl Run {
     }
 
     fn summary(&self) -> Value {
-        let base = self.stage("base");
-        let last = self.stages.last();
+        let (base, last) = (self.stage("base"), self.stages.last());
+        let score = self
+            .stages
+            .iter()
+            .rev()
+            .find_map(|record| Some((record, main_score(record)?)));
         json!({
             "run": self.folder.name,
             "folder": self.folder.root,
@@ -68,9 +73,12 @@ impl Run {
             "updated": last.map(|record| &record.updated),
             "depth": base.map(|record| record.settings.depth),
             "parameters": base.and_then(|record| record.details.pointer("/plan/parameters/total").cloned()),
-            "steps_done": base.and_then(|record| record.details.pointer("/steps_done").cloned()),
-            "steps": base.and_then(|record| record.details.pointer("/plan/steps").cloned()),
+            "steps_done": last.and_then(|record| record.details.get("steps_done").cloned()),
+            "steps": last.and_then(|record| record.details.pointer("/plan/steps").cloned()),
             "val_bpb": base.and_then(|record| record.details.pointer("/val/bits_per_byte").cloned()),
+            "score": score.as_ref().map(|(_, (_, estimate))| estimate.value),
+            "score_name": score.as_ref().map(|(_, (name, _))| name),
+            "score_stage": score.as_ref().map(|(record, _)| &record.stage),
             "seconds": self.stages.iter().map(|record| record.seconds).sum::<f64>(),
         })
     }
@@ -150,7 +158,9 @@ pub fn list_command(home: &Home, as_json: bool) -> Result<()> {
                     (Some(done), Some(steps)) => format!("{done}/{steps}"),
                     _ => "-".to_owned(),
                 },
-                number("val_bpb").map_or("-".to_owned(), |bpb| format!("{bpb:.4}")),
+                number("score").map_or("-".to_owned(), |score| {
+                    format!("{score:.4} {}", text(&run["score_name"]))
+                }),
                 crate::format::duration(number("seconds").unwrap_or(0.0)),
                 text(&run["updated"]),
             ]
@@ -162,7 +172,7 @@ pub fn list_command(home: &Home, as_json: bool) -> Result<()> {
         "STATE",
         "PARAMETERS",
         "STEPS",
-        "VAL BPB",
+        "SCORE",
         "TIME",
         "UPDATED",
     ];
@@ -175,21 +185,54 @@ pub fn list_command(home: &Home, as_json: bool) -> Result<()> {
 /// There is no such run.
 pub fn show_command(home: &Home, name: &str, as_json: bool) -> Result<()> {
     let run = Run::load(home, name)?;
-    let base = run.folder.stage("base");
-    let lines = metrics::read(&base)?;
-    let checkpoints = crate::model::checkpoints(&base)?;
+    let mut shown = Vec::new();
+    for record in &run.stages {
+        let folder = run.folder.stage(&record.stage);
+        let mut lines = metrics::read(&folder)?;
+        let last = lines.iter().rposition(|line| line.loss.is_some());
+        shown.push(Shown {
+            record,
+            checkpoints: crate::model::checkpoints(&folder)?,
+            last: last.map(|at| lines.swap_remove(at)),
+        });
+    }
     if as_json {
+        let by_stage = |value: &dyn Fn(&Shown) -> Value| -> Value {
+            let pairs = shown.iter().map(|one| (one.record.stage.clone(), value(one)));
+            Value::Object(pairs.collect())
+        };
         return output::print_json(&json!({
             "summary": run.summary(),
             "stages": run.stages,
-            "checkpoints": checkpoints,
-            "last": lines.iter().rev().find(|line| line.loss.is_some()),
+            "checkpoints": by_stage(&|one| json!(one.checkpoints)),
+            "last": by_stage(&|one| json!(one.last)),
         }));
     }
     let mut text = format!("run {name} in {}\n", run.folder.root.display());
-    for record in &run.stages {
+    for one in &shown {
+        one.print(&mut text, &run);
+    }
+    if run.folder.report_file().exists() {
         push(
             &mut text,
+            format_args!("\nreport: {}\n", run.folder.report_file().display()),
+        );
+    }
+    output::print(&text)
+}
+
+/// A stage as `runs show` shows it.
+struct Shown<'a> {
+    record: &'a StageRecord,
+    checkpoints: Vec<u64>,
+    last: Option<Line>,
+}
+
+impl Shown<'_> {
+    fn print(&self, text: &mut String, run: &Run) {
+        let record = self.record;
+        push(
+            text,
             format_args!(
                 "\n{}: {} {}, {} of work\n  {}\n",
                 record.stage,
@@ -199,42 +242,113 @@ pub fn show_command(home: &Home, name: &str, as_json: bool) -> Result<()> {
                 record.command
             ),
         );
-    }
-    if let Some(record) = run.stage("base") {
-        let number = |pointer: &str| record.number(pointer);
-        if let (Some(done), Some(steps)) = (number("/steps_done"), number("/plan/steps")) {
-            push(&mut text, format_args!("  {done} of {steps} steps\n"));
+        let mut line = |name: &str, value: &str| push(text, format_args!("  {name:<22}{value}\n"));
+        if let Some(source) = record.details["source"].as_str() {
+            line("begins from", source);
         }
-        if let Some(bpb) = number("/val/bits_per_byte") {
-            push(&mut text, format_args!("  {bpb:.4} bits per byte on validation data\n"));
+        if let (Some(done), Some(steps)) = (record.number("/steps_done"), record.number("/plan/steps")) {
+            line("steps", &format!("{done} of {steps}"));
         }
-        if let Some(loss) = lines.iter().rev().find_map(|line| line.loss) {
-            push(&mut text, format_args!("  last training loss {loss:.4}\n"));
+        if let Some(loss) = self.last.as_ref().and_then(|line| line.loss) {
+            line("last training loss", &format!("{loss:.4}"));
         }
-        let steps: Vec<String> = checkpoints.iter().map(ToString::to_string).collect();
-        push(
-            &mut text,
-            format_args!(
-                "  checkpoints after steps: {}\n",
-                if steps.is_empty() {
-                    "none".to_owned()
-                } else {
-                    steps.join(", ")
-                }
-            ),
-        );
-        if matches!(record.state, State::Interrupted | State::Begun) {
-            push(
-                &mut text,
-                format_args!("  go on with: ferrochat train base --run {name} --resume\n"),
+        for (field, name) in [
+            ("loss", "validation loss"),
+            ("bits_per_byte", "bits per byte"),
+            ("accuracy", "pair accuracy"),
+        ] {
+            if let Some(value) = record.number(&format!("/val/{field}")) {
+                line(name, &format!("{value:.4}"));
+            }
+        }
+        let tasks = scores::tasks(record);
+        for task in &tasks {
+            let count = task.count.map_or_else(String::new, |count| format!(" of {count}"));
+            line(
+                &task.task,
+                &format!("{}{count}, chance {:.2}", task.score.text(), task.chance),
             );
         }
+        if let Some(core) = scores::chat_core(&tasks) {
+            line("ChatCORE", &core.text());
+        }
+        if CHAIN.contains(&record.stage.as_str()) {
+            let steps: Vec<String> = self.checkpoints.iter().map(ToString::to_string).collect();
+            let steps = if steps.is_empty() {
+                "none".to_owned()
+            } else {
+                format!("after steps {}", steps.join(", "))
+            };
+            line("checkpoints", &steps);
+        }
+        if record.state != State::Finished {
+            line("go on with", &go_on(run, record));
+        }
     }
-    if run.folder.report_file().exists() {
-        push(
-            &mut text,
-            format_args!("\nreport: {}\n", run.folder.report_file().display()),
+}
+
+/// The line that goes on with a stage that is not finished.
+fn go_on(run: &Run, record: &StageRecord) -> String {
+    let name = run.folder.name.as_str();
+    let speedrun = run.stages.iter().any(|stage| stage.details.get("speedrun").is_some());
+    if speedrun {
+        return shell_line(["ferrochat", "speedrun", "--run", name]);
+    }
+    // A tokenizer is made by the stage that needs it.
+    let stage = if record.stage == "tokenizer" {
+        "base"
+    } else {
+        &record.stage
+    };
+    shell_line(["ferrochat", "train", stage, "--run", name])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    fn run(stage: &str, details: Value) -> Run {
+        let folder = RunFolder {
+            name: "x".into(),
+            root: "/nowhere/x".into(),
+        };
+        let mut record = StageRecord::begin(stage, &Settings::default(), details);
+        record.state = State::Interrupted;
+        Run {
+            folder,
+            stages: vec![record],
+        }
+    }
+
+    #[test]
+    fn an_unfinished_stage_says_how_it_goes_on() {
+        let alone = run("sft", json!({"source": "mid", "steps_done": 7, "plan": {"steps": 9}}));
+        assert_eq!(go_on(&alone, &alone.stages[0]), "ferrochat train sft --run x");
+        let whole = run("base", json!({"speedrun": {}}));
+        assert_eq!(go_on(&whole, &whole.stages[0]), "ferrochat speedrun --run x");
+        let mut text = String::new();
+        let shown = Shown {
+            record: &alone.stages[0],
+            checkpoints: vec![7],
+            last: None,
+        };
+        shown.print(&mut text, &alone);
+        for words in ["7 of 9", "after steps 7", "go on with", "begins from           mid"] {
+            assert!(text.contains(words), "{words} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_summary_tells_the_latest_stage_and_its_main_score() {
+        let task = json!({"task": "choice", "score": 0.5, "standard_error": 0.03, "count": 100, "chance": 0.25});
+        let summary = run("sft", json!({"tasks": [task], "val": {"bits_per_byte": 1.5}})).summary();
+        assert_eq!(
+            (&summary["stage"], &summary["score_name"]),
+            (&json!("sft"), &json!("ChatCORE"))
         );
+        assert!((summary["score"].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        let summary = run("base", json!({"val": {"bits_per_byte": 1.5}})).summary();
+        assert_eq!(summary["score"], 1.5);
     }
-    output::print(&text)
 }

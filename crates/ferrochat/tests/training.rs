@@ -154,14 +154,14 @@ fn speedrun_goes_from_nothing_to_a_report_and_skips_what_is_done() {
     let report = std::fs::read_to_string(place.folder.path().join("report.md")).unwrap();
     for words in [
         "bits per byte",
-        "report_files/loss.svg",
+        "report_files/base_loss.svg",
         "## Samples",
         "ferrochat eval bpb --run all",
         "$0.",
     ] {
         assert!(report.contains(words), "{words} is not in the report");
     }
-    assert!(place.folder.path().join("report_files/loss.svg").exists());
+    assert!(place.folder.path().join("report_files/base_loss.svg").exists());
 
     let again = place.run(&args);
     assert!(again.status.success());
