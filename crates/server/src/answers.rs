@@ -270,3 +270,109 @@ impl Open {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::Arc;
+
+    use ferrochat_model::Sampling;
+    use tokio::sync::Semaphore;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    fn open(samples: usize, stops: &[&str]) -> (Open, UnboundedReceiver<News>) {
+        let (sender, news) = unbounded_channel();
+        let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
+        let answer = || Answer {
+            watch: StopWatch::new(&stops),
+            tokens: 0,
+            finished: false,
+        };
+        let answers = std::iter::repeat_with(answer).take(samples).collect();
+        let job = Job {
+            request: Request {
+                prompt: vec![1],
+                samples,
+                max_tokens: 9,
+                sampling: Sampling::greedy(),
+                stream: 0,
+            },
+            stops,
+            deadline: Instant::now(),
+            news: sender,
+            _place: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        };
+        (Open { job, answers }, news)
+    }
+
+    fn delta(row: usize, kind: PartKind, text: &str, stopped: Option<Stopped>) -> Delta {
+        Delta {
+            row,
+            id: (!matches!(stopped, Some(Stopped::End(_) | Stopped::Memory))).then_some(5),
+            sampled: true,
+            text: text.to_owned(),
+            kind,
+            stopped,
+        }
+    }
+
+    fn told(news: &mut UnboundedReceiver<News>) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Ok(news) = news.try_recv() {
+            told.push(match news {
+                News::Piece { choice, kind, text } => format!("{choice} {} {text}", kind.name()),
+                News::Finished { choice, finish, tokens } => format!("{choice} {finish:?} {tokens}"),
+                News::Failed(error) => error.message,
+            });
+        }
+        told
+    }
+
+    #[test]
+    fn a_tool_call_does_not_overtake_the_text_before_it() {
+        let (mut open, mut news) = open(1, &["that is all"]);
+        for (kind, text, stopped) in [
+            (PartKind::Text, "I think that", None),
+            (PartKind::Text, "", None),
+            (PartKind::Python, "1+1", None),
+            (PartKind::PythonOutput, "2", None),
+            (PartKind::Text, " is all", None),
+            (PartKind::Text, "", Some(Stopped::End(3))),
+        ] {
+            open.write(&delta(0, kind, text, stopped));
+        }
+        let expected = [
+            "0 text I think ",
+            "0 text that",
+            "0 python 1+1",
+            "0 python_output 2",
+            "0 text  is all",
+            "0 Stop 5",
+        ];
+        assert_eq!(told(&mut news), expected);
+    }
+
+    #[test]
+    fn an_answer_ends_once() {
+        let (mut open, mut news) = open(2, &["x"]);
+        open.write(&delta(0, PartKind::Text, "axb", Some(Stopped::Length)));
+        open.write(&delta(0, PartKind::Text, "more", None));
+        open.write(&delta(1, PartKind::Text, "b", None));
+        open.finish_all(Finish::Length);
+        open.finish_all(Finish::Length);
+        assert_eq!(told(&mut news), ["0 text a", "0 Stop 1", "1 text b", "1 Length 1"]);
+    }
+
+    #[test]
+    fn without_memory_there_is_an_error_or_a_shorter_answer() {
+        let (mut none, mut news) = open(2, &[]);
+        none.write(&delta(0, PartKind::Text, "", Some(Stopped::Memory)));
+        assert!(told(&mut news).remove(0).contains("no memory"));
+        assert!(none.answers.iter().all(|answer| answer.finished));
+        let (mut some, mut news) = open(1, &[]);
+        some.write(&delta(0, PartKind::Text, "a", None));
+        some.write(&delta(0, PartKind::Text, "", Some(Stopped::Memory)));
+        assert_eq!(told(&mut news), ["0 text a", "0 Length 1"]);
+    }
+}

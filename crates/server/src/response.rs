@@ -139,3 +139,41 @@ impl Usage {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tool_calls_stand_beside_the_text() {
+        let mut choice = Choice::default();
+        for (kind, text) in [
+            (PartKind::Text, "It"),
+            (PartKind::Text, " is "),
+            (PartKind::Python, "1+"),
+            (PartKind::Python, "1"),
+            (PartKind::PythonOutput, "2"),
+            (PartKind::Text, "two."),
+        ] {
+            choice.push(kind, text);
+        }
+        choice.finish = Some(Finish::Stop);
+        let json = choice.to_json(0);
+        assert_eq!(json["message"]["content"], "It is two.");
+        let parts = json!([
+            {"type": "text", "text": "It is "}, {"type": "python", "text": "1+1"},
+            {"type": "python_output", "text": "2"}, {"type": "text", "text": "two."},
+        ]);
+        assert_eq!(json["message"]["parts"], parts);
+        let mut plain = Choice::default();
+        plain.push(PartKind::Text, "two");
+        assert!(plain.to_json(0)["message"].get("parts").is_none());
+        let head = Head::new("m");
+        let chunk = head.piece(1, PartKind::Python, "1+1");
+        assert_eq!(
+            chunk["choices"][0]["delta"],
+            json!({"part": {"type": "python", "text": "1+1"}})
+        );
+        assert_eq!(chunk["id"], head.end(1, Finish::Length)["id"]);
+    }
+}

@@ -12,8 +12,15 @@ use common::{MODEL, Reply, Running, greedy};
 use ferrochat_server::{Limits, Options, Server, ServerError};
 use serde_json::{Value, json};
 
-/// Long enough that a test is over before it.
-const LONG: usize = 4096;
+/// Long enough that a test is over before it, however fast the machine.
+const LONG: usize = 1_000_000;
+
+fn no_limit() -> Limits {
+    Limits {
+        max_tokens: LONG,
+        ..Limits::default()
+    }
+}
 
 #[test]
 fn wrong_requests_get_a_sentence() {
@@ -198,6 +205,7 @@ fn a_full_queue_says_so_and_a_dropped_connection_makes_room_at_once() {
     let server = Running::start(Options {
         at_once: 1,
         max_queue: 1,
+        limits: no_limit(),
         ..Options::default()
     });
     let send = |request: &Value| server.send("POST", "/v1/chat/completions", &[], &request.to_string());
@@ -228,7 +236,7 @@ fn answers_that_take_too_long_are_cut_off() {
         at_once: 1,
         limits: Limits {
             answer_time: Duration::from_millis(30),
-            ..Limits::default()
+            ..no_limit()
         },
         ..Options::default()
     });
@@ -244,6 +252,7 @@ fn a_server_ends_when_it_is_asked_to() {
     // At work: what is being written may be finished within the time of grace, and is cut then.
     let server = Running::start(Options {
         grace: Duration::from_millis(200),
+        limits: no_limit(),
         ..Options::default()
     });
     let stream = server.send("POST", "/v1/chat/completions", &[], &streamed("x").to_string());
@@ -265,9 +274,9 @@ fn a_server_ends_when_it_is_asked_to() {
         ..Options::default()
     });
     let mut short = streamed("x");
-    short["max_tokens"] = json!(200);
+    short["max_tokens"] = json!(2000);
     let stream = server.send("POST", "/v1/chat/completions", &[], &short.to_string());
-    server.wait_until(1, 0);
+    stream.peek(&mut [0]).unwrap();
     server.ask_to_stop();
     assert_eq!(Reply::read(stream).events().last().unwrap(), "[DONE]");
     server.join();
