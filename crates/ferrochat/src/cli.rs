@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
+use crate::dpo_settings::DpoFlags;
+use crate::rl_settings::RlFlags;
 use crate::settings::Flags;
 use crate::tune_settings::TuneFlags;
 
@@ -208,6 +210,7 @@ impl MixArgs {
 
 /// `train …`
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them in a process")]
 pub enum TrainCommand {
     /// Pretrain a base model on text
     #[command(
@@ -244,6 +247,30 @@ A conversation is {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, ..
 Begins from mid if the run has it, else from base."
     )]
     Sft(TuneArgs),
+    /// Reinforcement learning: practise questions whose answers can be checked
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
+  ferrochat train rl --run spark
+  ferrochat train rl --run spark --task arithmetic --num-iterations 100 --examples-per-step 8
+  ferrochat train rl --run d20 --task gsm8k --tasks-dir tasks/
+
+Each step draws --num-samples replies to each of --examples-per-step questions and makes those likelier that are worth \
+more than the mean. Begins from sft if the run has it, else from mid. pass@k on held-out questions stands in metrics.jsonl."
+    )]
+    Rl(RlArgs),
+    /// Learn from preferences (DPO): which of two replies is better
+    #[command(
+        args_override_self = true,
+        after_help = "Examples:
+  ferrochat train dpo --run spark
+  ferrochat train dpo --run d4 --pairs preferences.jsonl --beta 0.1
+  ferrochat train dpo --run spark --source-stage rl
+
+A pair is {\"prompt\": \"...\", \"chosen\": \"...\", \"rejected\": \"...\"}, one per line; prompt and replies may also be lists of \
+{\"role\", \"content\"}. Begins from sft if the run has it, else from mid."
+    )]
+    Dpo(DpoArgs),
 }
 
 /// Which run a stage goes on with.
@@ -272,6 +299,34 @@ pub struct TuneArgs {
     /// Settings of the stage.
     #[command(flatten)]
     pub flags: TuneFlags,
+    /// Which run.
+    #[command(flatten)]
+    pub stage: StageArgs,
+    /// Plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+/// `train rl`
+#[derive(Args, Clone, Debug)]
+pub struct RlArgs {
+    /// Settings of the stage.
+    #[command(flatten)]
+    pub flags: RlFlags,
+    /// Which run.
+    #[command(flatten)]
+    pub stage: StageArgs,
+    /// Plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+/// `train dpo`
+#[derive(Args, Clone, Debug)]
+pub struct DpoArgs {
+    /// Settings of the stage.
+    #[command(flatten)]
+    pub flags: DpoFlags,
     /// Which run.
     #[command(flatten)]
     pub stage: StageArgs,

@@ -10,6 +10,7 @@ mod checkpoints;
 mod cli;
 mod device;
 mod doctor;
+mod dpo_settings;
 mod errors;
 mod eval;
 mod exam;
@@ -29,6 +30,7 @@ mod presets;
 mod progress;
 mod record;
 mod report;
+mod rl_settings;
 mod runs;
 mod sample;
 mod serve;
@@ -73,6 +75,8 @@ fn run(command: Command) -> Result<()> {
         Command::Train(TrainCommand::Base(args)) => stages::base::command(&home, &args),
         Command::Train(TrainCommand::Mid(args)) => stages::mid::command(&home, &args),
         Command::Train(TrainCommand::Sft(args)) => stages::sft::command(&home, &args),
+        Command::Train(TrainCommand::Rl(args)) => stages::rl::command(&home, &args),
+        Command::Train(TrainCommand::Dpo(args)) => stages::dpo::command(&home, &args),
         Command::Chat(args) => chat::command(&home, args),
         Command::Serve(args) => serve::command(&home, args),
         Command::Data(DataCommand::World(args)) => world::command(&args),

@@ -38,6 +38,27 @@ pub struct Line {
     /// Nats per token on the validation part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
+    /// RL: mean reward of the step's replies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<f64>,
+    /// RL: mean tokens of the step's replies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_tokens: Option<f64>,
+    /// RL: pass@1, pass@2, … on held-out questions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_at_k: Vec<f64>,
+    /// DPO: mean margin of the step's pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+    /// DPO: share of them whose margin is positive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// DPO: share of held-out pairs whose chosen reply is the likelier one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_wins: Option<f64>,
+    /// DPO: share of held-out pairs whose margin is positive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_accuracy: Option<f64>,
     /// Text that the model wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<String>,

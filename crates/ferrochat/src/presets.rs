@@ -3,7 +3,9 @@
 
 use anyhow::Result;
 
+use crate::dpo_settings::DpoFlags;
 use crate::errors::refuse;
+use crate::rl_settings::RlFlags;
 use crate::settings::{Flags, Settings};
 use crate::tune_settings::TuneFlags;
 
@@ -19,6 +21,10 @@ pub struct Preset {
     pub mid: TuneFlags,
     /// Of SFT.
     pub sft: TuneFlags,
+    /// Of RL.
+    pub rl: RlFlags,
+    /// Of DPO.
+    pub dpo: DpoFlags,
 }
 
 /// All presets, smallest first.
@@ -45,6 +51,8 @@ pub fn all() -> Vec<Preset> {
             },
             mid: TuneFlags::default(),
             sft: TuneFlags::default(),
+            rl: RlFlags::default(),
+            dpo: DpoFlags::default(),
         },
         Preset {
             name: "nanogpt-char",
@@ -68,6 +76,8 @@ pub fn all() -> Vec<Preset> {
             },
             mid: TuneFlags::default(),
             sft: TuneFlags::default(),
+            rl: RlFlags::default(),
+            dpo: DpoFlags::default(),
         },
         real("d12", "the reference's tuning model: GPT-2 small class", 12, None),
         real(
@@ -154,16 +164,31 @@ fn real(name: &'static str, about: &'static str, depth: usize, ratio: Option<f64
             recipe: Some("2025-10".to_owned()),
             ..TuneFlags::default()
         },
+        rl: RlFlags::default(),
+        dpo: DpoFlags::default(),
     }
 }
 
 /// What the preset of a run's base model says of `mid` or `sft`.
 pub fn tuning(base: &Settings, stage: &str) -> TuneFlags {
-    let preset = base.preset.as_deref().and_then(|name| find(name).ok());
-    let Some(preset) = preset else {
+    let Some(preset) = of_run(base) else {
         return TuneFlags::default();
     };
     if stage == "mid" { preset.mid } else { preset.sft }
+}
+
+/// What the preset of a run's base model says of RL.
+pub fn practice(base: &Settings) -> RlFlags {
+    of_run(base).map(|preset| preset.rl).unwrap_or_default()
+}
+
+/// What the preset of a run's base model says of DPO.
+pub fn preferring(base: &Settings) -> DpoFlags {
+    of_run(base).map(|preset| preset.dpo).unwrap_or_default()
+}
+
+fn of_run(base: &Settings) -> Option<Preset> {
+    base.preset.as_deref().and_then(|name| find(name).ok())
 }
 
 /// The preset called `name`.

@@ -5,7 +5,11 @@
 //! log. What a step learns from is the stage's business ([`Lesson`]), never this room's.
 
 mod chain;
+mod order;
+mod padded;
 mod passes;
+#[cfg(test)]
+pub mod tiny;
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +27,8 @@ use crate::record::{StageRecord, State};
 use crate::{format, machine};
 
 pub use chain::{Chain, remove_from};
+pub use order::Order;
+pub use padded::{Example, Padded};
 pub use passes::{Passes, Rows, Weights};
 
 /// A checkpoint is made at least this often.
