@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod compare;
+mod pack;
 mod parity;
 
 /// A wrong argument: told in one sentence, exit code 2, as in the program itself.
@@ -21,11 +22,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Pack(pack::Args),
     Parity(parity::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Pack(args) => pack::run(&args),
         Command::Parity(args) => parity::run(&args),
     };
     match result {
