@@ -74,10 +74,10 @@ pub fn table(text: &mut String, run: &Run) {
         );
         let most = own.iter().flatten().map(|own| own.pass_at_k.len()).max();
         if let Some(k) = most.filter(|&k| k > 1) {
-            let pass = |own: &Option<&TaskScore>| own.and_then(|own| own.pass_at_k.get(k - 1).copied());
+            let pass = |own: Option<&TaskScore>| own.and_then(|own| own.pass_at_k.get(k - 1).copied());
             row(
                 &format!("{name}, pass@{k} | {count} | -"),
-                own.iter().map(pass).collect(),
+                own.iter().copied().map(pass).collect(),
             );
         }
     }
