@@ -269,6 +269,11 @@ impl Shown<'_> {
                 &format!("{}{count}, chance {:.2}", task.score.text(), task.chance),
             );
         }
+        for (pointer, name) in [("/pass_at_k/after/pass/0", "pass@1"), ("/wins/after", "pairs won")] {
+            if let Some(share) = record.details.pointer(pointer).and_then(scores::Estimate::of) {
+                line(name, &share.text());
+            }
+        }
         if let Some(core) = scores::chat_core(&tasks) {
             line("ChatCORE", &core.text());
         }

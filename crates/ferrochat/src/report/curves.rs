@@ -44,23 +44,23 @@ pub fn of_stage(stage: &str, lines: &[Value]) -> Vec<Picture> {
     let pairs = [
         ("reward", "mean reward"),
         ("loss", "loss, nats per token"),
-        ("accuracy", "share of pairs told apart"),
+        ("accuracy", "share of pairs won"),
         ("margin", "margin between chosen and rejected, nats"),
     ];
     let mut pictures = Vec::new();
     for (field, title) in pairs {
         let training = smooth(&series(lines, &format!("/{field}")));
         let validation = series(lines, &format!("/val_{field}"));
-        pictures.extend(picture(
-            stage,
-            field,
-            title,
-            &[("training", training), ("validation", validation)],
-        ));
+        let mut both = vec![("training", training), ("validation", validation)];
+        if field == "accuracy" {
+            both.push(("likelier", series(lines, "/val_wins")));
+        }
+        pictures.extend(picture(stage, field, title, &both));
     }
     pictures.extend(pass_at_k(stage, lines));
     let alone = [
         ("val_bpb", "bits per byte", "validation"),
+        ("reply_tokens", "tokens of a reply", "training"),
         ("lr_multiplier", "learning rate, as a part of its highest", "schedule"),
         ("tokens_per_second", "tokens per second", "training"),
     ];

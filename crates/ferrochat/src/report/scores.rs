@@ -18,7 +18,8 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    fn of(value: &Value) -> Option<Estimate> {
+    /// A number, or an object with its value and standard error.
+    pub fn of(value: &Value) -> Option<Estimate> {
         let error = value["standard_error"].as_f64();
         let number = value.as_f64().or_else(|| value["value"].as_f64());
         number.map(|value| Estimate { value, error })
@@ -50,15 +51,8 @@ pub struct TaskScore {
 
 /// Scores of the tasks that a stage's model was examined on.
 pub fn tasks(record: &StageRecord) -> Vec<TaskScore> {
-    // pass@k is measured apart from the score, and kept beside it or beside the tasks.
-    let passes = |task: &Value| -> Vec<Estimate> {
-        let apart = record.details["pass_at_k"].as_array();
-        let apart = apart.and_then(|list| list.iter().find(|one| one["task"] == task["task"]));
-        let listed = task["pass_at_k"].as_array();
-        let listed = listed.or_else(|| apart.and_then(|apart| apart["pass"].as_array()));
-        listed.into_iter().flatten().filter_map(Estimate::of).collect()
-    };
     let score = |task: &Value| {
+        let passes = task["pass_at_k"].as_array();
         Some(TaskScore {
             task: task["task"].as_str()?.to_owned(),
             score: Estimate {
@@ -67,7 +61,7 @@ pub fn tasks(record: &StageRecord) -> Vec<TaskScore> {
             },
             count: task["count"].as_u64(),
             chance: task["chance"].as_f64().unwrap_or(0.0),
-            pass_at_k: passes(task),
+            pass_at_k: passes.into_iter().flatten().filter_map(Estimate::of).collect(),
         })
     };
     let listed = record.details["tasks"].as_array();
@@ -98,7 +92,7 @@ pub fn chat_core(tasks: &[TaskScore]) -> Option<Estimate> {
     })
 }
 
-/// The main figure of a stage and its name: ChatCORE, else bits per byte, else the share of pairs told apart.
+/// The main figure of a stage and its name: ChatCORE, else bits per byte, else the share of held-out pairs that it wins.
 pub fn main_score(record: &StageRecord) -> Option<(&'static str, Estimate)> {
     if let Some(core) = chat_core(&tasks(record)) {
         return Some(("ChatCORE", core));
@@ -107,5 +101,6 @@ pub fn main_score(record: &StageRecord) -> Option<(&'static str, Estimate)> {
         let value = record.number(pointer)?;
         Some((name, Estimate { value, error: None }))
     };
-    figure("bits per byte", "/val/bits_per_byte").or_else(|| figure("pair accuracy", "/val/accuracy"))
+    figure("bits per byte", "/val/bits_per_byte")
+        .or_else(|| Some(("pairs won", Estimate::of(&record.details["wins"]["after"])?)))
 }

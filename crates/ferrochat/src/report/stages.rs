@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::markdown::{fenced, inline};
+use super::scores::Estimate;
 use crate::format::{bytes, duration, flop_rate, push, shell_line, short, thousands};
 use crate::record::StageRecord;
 
@@ -63,8 +64,14 @@ pub fn training(text: &mut String, run: &str, record: &StageRecord, lines: &[Val
         row("layers, width, context", Some(shape), None);
     }
     row("parameters", planned("/parameters/total").map(short), None);
-    let data = words("/plan/data/source/path").or_else(|| words("/plan/conversations"));
+    let data = ["/plan/data/source/path", "/plan/conversations", "/plan/origin"]
+        .into_iter()
+        .find_map(words);
     row("data", data, None);
+    row("task", words("/plan/task"), None);
+    for amount in ["questions", "replies", "pairs"] {
+        row(amount, planned(&format!("/{amount}")).map(whole), None);
+    }
     row("tokens per step", planned("/total_batch_size").map(whole), None);
     let (done, steps) = (found("/steps_done"), planned("/steps"));
     row("steps", steps.map(whole), done.map(whole));
@@ -116,12 +123,48 @@ pub fn training(text: &mut String, run: &str, record: &StageRecord, lines: &[Val
         let name = known.map_or_else(|| inline(&field.replace('_', " ")), |(_, words)| words.to_owned());
         row(&format!("validation {name}"), None, Some(format!("{value:.4}")));
     }
+    for (name, value) in gains(record) {
+        row(&name, None, Some(value));
+    }
     text.push('\n');
     let mut again = vec![record.command.clone()];
     if record.stage == "base" {
         again.push(shell_line(["ferrochat", "eval", "bpb", "--run", run]));
     }
     text.push_str(&fenced("sh", &again.join("\n")));
+}
+
+/// What RL and DPO changed on held-out questions and pairs.
+fn gains(record: &StageRecord) -> Vec<(String, String)> {
+    let at = |pointer: &str| record.details.pointer(pointer).and_then(Estimate::of);
+    let change = |before: Option<Estimate>, after: Estimate| match before {
+        Some(before) => format!("{} before, {} after", before.text(), after.text()),
+        None => after.text(),
+    };
+    let amount = |pointer: &str| {
+        record
+            .number(pointer)
+            .map_or_else(String::new, |count| format!(" of {count}"))
+    };
+    let mut gains = Vec::new();
+    for k in [1, 2, 4, 8] {
+        if let Some(after) = at(&format!("/pass_at_k/after/pass/{}", k - 1)) {
+            let before = at(&format!("/pass_at_k/before/{}", k - 1));
+            let name = format!("pass@{k}{} held-out questions", amount("/pass_at_k/after/count"));
+            gains.push((name, change(before, after)));
+        }
+    }
+    if let Some(after) = at("/wins/after") {
+        let name = format!("chosen likelier{} held-out pairs", amount("/wins/pairs"));
+        gains.push((name, change(at("/wins/before"), after)));
+    }
+    for (pointer, name) in [
+        ("/wins/gain", "gain"),
+        ("/wins/accuracy", "pairs with a positive margin"),
+    ] {
+        gains.extend(at(pointer).map(|found| (name.to_owned(), found.text())));
+    }
+    gains
 }
 
 fn string<'a>(record: &'a StageRecord, pointer: &str) -> Option<&'a str> {

@@ -64,8 +64,13 @@ fn whole_chain(folder: &Path) -> Home {
     stage(&home, "sft", (7, 10), sft);
     let mut passes = task("facts", 0.9, 0.0);
     passes["pass_at_k"] = json!([0.9, {"value": 0.95, "standard_error": 0.01}]);
-    stage(&home, "rl", (10, 20), details(&[passes]));
-    stage(&home, "dpo", (20, 22), json!({"val": {"accuracy": 0.75}}));
+    let mut rl = details(&[passes]);
+    let after = json!({"task": "facts", "pass": [{"value": 0.3, "standard_error": 0.02}], "count": 200});
+    rl["pass_at_k"] = json!({"before": [0.1], "after": after});
+    stage(&home, "rl", (10, 20), rl);
+    let share = |value: f64| json!({"value": value, "standard_error": 0.01});
+    let wins = json!({"pairs": 300, "before": share(0.5), "after": share(0.75), "gain": share(0.25)});
+    stage(&home, "dpo", (20, 22), json!({"val": {"accuracy": 0.75}, "wins": wins}));
     home
 }
 
@@ -90,6 +95,8 @@ fn a_whole_chain_gets_its_card() {
         "| tokens | 20.5k | 10.2k |",
         "| validation oddity | - | 0.1250 |",
         "| validation share of pairs told apart | - | 0.7500 |",
+        "| pass@1 of 200 held-out questions | - | 0.1000 before, 0.3000 ± 0.0200 after |",
+        "| chosen likelier of 300 held-out pairs | - | 0.5000 ± 0.0100 before, 0.7500 ± 0.0100 after |",
         "![BASE: loss, nats per token](report_files/base_loss.svg)",
         "ferrochat train dpo --run x",
         "| question | BASE | MID | SFT | RL |",
