@@ -199,6 +199,15 @@ pub struct MixArgs {
     /// Folder of the tasks' files
     #[arg(long, value_name = "DIR")]
     pub tasks_dir: Option<String>,
+    /// Optimizer steps of mid-training [default: the preset's, else one epoch]
+    #[arg(long, value_name = "N")]
+    pub mid_iterations: Option<i64>,
+    /// Optimizer steps of SFT [default: the preset's, else one epoch]
+    #[arg(long, value_name = "N")]
+    pub sft_iterations: Option<i64>,
+    /// Optimizer steps of RL [default: the preset's, else one epoch]
+    #[arg(long, value_name = "N")]
+    pub rl_iterations: Option<i64>,
 }
 
 impl MixArgs {
@@ -632,9 +641,10 @@ pub enum EvalCommand {
     #[command(after_help = "Example:
   ferrochat eval bpb --run spark --eval-tokens 100000 --json")]
     Bpb(BpbArgs),
-    /// The world's questions, in phrasings and combinations that were never learned
+    /// The world's questions, in phrasings and combinations that were never learned; GSM8K, ARC, MMLU
     #[command(after_help = "Examples:
   ferrochat eval tasks --run spark
+  ferrochat eval tasks --run d4 --tasks gsm8k,arc-easy,mmlu --tasks-dir tasks/ --count 200
   ferrochat eval tasks --run spark --stage rl --tasks word_problem --count 1000 --json")]
     Tasks(TasksArgs),
 }
@@ -645,9 +655,13 @@ pub struct TasksArgs {
     /// Model.
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Which, such as facts,arithmetic [default: all of them]
+    /// Which: the world's facts, multiple_choice, arithmetic, word_problem, spelling, identity, refusal; or gsm8k,
+    /// arc-easy, arc-challenge, mmlu [default: all of the world's]
     #[arg(long, value_name = "LIST")]
     pub tasks: Option<String>,
+    /// Folder of the other tasks' files
+    #[arg(long, value_name = "DIR")]
+    pub tasks_dir: Option<PathBuf>,
     /// Questions of each
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub count: usize,

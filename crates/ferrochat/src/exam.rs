@@ -2,13 +2,15 @@
 //! questions, so that stages can be compared. How questions are graded is the tasks crate's business.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
 use ferrochat_chat::{Conversation, Engine, Message, ReplyOptions, prompt};
 use ferrochat_model::{Gpt, Sampling};
 use ferrochat_tasks::{
-    FalseRefusals, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore, WorldTask, measure,
+    Dataset, FalseRefusals, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore, TaskSpec, TaskSplit,
+    WorldTask, measure,
 };
 use ferrochat_tokenizer::Tokenizer;
 use ferrochat_world::{Kind, Split};
@@ -22,20 +24,23 @@ use crate::home::Home;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::record::StageRecord;
 use crate::settings::Settings;
+use crate::training::Chain;
 use crate::{format, identity, model, output, source};
 
 /// Which draws of the world's questions the program asks after each stage.
 pub const WORLD_SEED: u64 = 1;
 /// Tokens of an answer to a question of the world.
 const WORLD_TOKENS: usize = 96;
+/// Tokens of an answer to a question of a data set, fewer where the context ends.
+const DATASET_TOKENS: usize = 256;
 /// Answers written at once.
 const BATCH: usize = 128;
 
 /// Tasks, and what they came to.
 pub struct Exam {
-    tasks: Vec<Arc<dyn Task>>,
-    options: MeasureOptions,
+    tasks: Vec<(Arc<dyn Task>, MeasureOptions)>,
     asked: Vec<String>,
     scores: Vec<TaskScore>,
     dialogues: Vec<Dialogue>,
@@ -54,24 +59,66 @@ impl Exam {
     /// # Errors
     /// A world that cannot be.
     pub fn of_run(settings: &Settings, plan: &Plan) -> Result<Exam> {
-        let mut tasks: Vec<Arc<dyn Task>> = Vec::new();
+        let mut tasks = Vec::new();
         if settings.data.is_none() && settings.exam_questions > 0 {
             let world = source::world(settings)?;
             let identity = identity::of(settings, plan);
             let all = WorldTask::all(&world, Split::Heldout, WORLD_SEED, &identity, settings.exam_questions);
-            tasks.extend(all.into_iter().map(|task| Arc::new(task) as Arc<dyn Task>));
+            let options = MeasureOptions {
+                max_new_tokens: WORLD_TOKENS,
+                batch: BATCH,
+                ..MeasureOptions::default()
+            };
+            tasks.extend(
+                all.into_iter()
+                    .map(|task| (Arc::new(task) as Arc<dyn Task>, options.clone())),
+            );
         }
         Ok(Exam {
             asked: About::questions(settings, plan)?,
             tasks,
-            options: MeasureOptions {
-                max_new_tokens: WORLD_TOKENS,
-                batch: BATCH,
-                ..MeasureOptions::default()
-            },
             scores: Vec::new(),
             dialogues: Vec::new(),
         })
+    }
+
+    /// The same that mid-training or SFT of this run was examined on.
+    ///
+    /// # Errors
+    /// Tasks that can no longer be opened.
+    pub fn as_before(chain: &Chain) -> Result<Exam> {
+        let mut exam = Exam::of_run(&chain.settings, &chain.plan)?;
+        for stage in ["sft", "mid"] {
+            let Some(record) = StageRecord::load(&chain.run.stage(stage))? else {
+                continue;
+            };
+            let said = |name: &str| record.details["settings"][name].as_str().map(str::to_owned);
+            if let (Some(list), Some(folder)) = (said("tasks"), said("tasks_dir")) {
+                exam.add(&list, Path::new(&folder), chain.settings.exam_questions)?;
+                break;
+            }
+        }
+        Ok(exam)
+    }
+
+    /// Adds the test parts of data sets, such as `gsm8k*4,arc-easy`: the first `count` items of each.
+    ///
+    /// # Errors
+    /// A list that cannot be read, or files that are not there, as usage.
+    pub fn add(&mut self, list: &str, folder: &Path, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        for spec in TaskSpec::list(list).map_err(usage)? {
+            let task = Dataset::open(spec.dataset, folder, TaskSplit::Test).map_err(usage)?;
+            let options = MeasureOptions {
+                max_problems: Some(count),
+                max_new_tokens: DATASET_TOKENS,
+                ..MeasureOptions::default()
+            };
+            self.tasks.push((task, options));
+        }
+        Ok(())
     }
 
     /// Asks everything; false if an interrupt came first.
@@ -80,7 +127,7 @@ impl Exam {
     /// A model that cannot answer.
     pub fn sit(&mut self, gpt: &Gpt, tokenizer: &Tokenizer, interrupt: &Interrupt) -> Result<bool> {
         self.scores.clear();
-        for task in &self.tasks {
+        for (task, options) in &self.tasks {
             let mut progress = Progress::new(task.name(), task.count() as u64);
             let mut watch = |at: &Watched| {
                 progress.part(at.done as u64, task.name());
@@ -89,7 +136,7 @@ impl Exam {
                 }
                 ControlFlow::Continue(())
             };
-            let measured = measure(gpt, tokenizer, task.as_ref(), &self.options, &mut watch);
+            let measured = measure(gpt, tokenizer, task.as_ref(), options, &mut watch);
             progress.finish();
             match measured {
                 Ok(score) => {
@@ -138,11 +185,14 @@ fn line(score: &TaskScore) -> String {
 /// Greedy answers, tool calls left out.
 fn dialogues(gpt: &Gpt, tokenizer: &Tokenizer, asked: &[String]) -> Result<Vec<Dialogue>> {
     let context = gpt.config().sequence_len;
-    let prompts = asked
+    // A tiny context may be too short for a question.
+    let (asked, prompts): (Vec<&String>, Vec<Vec<u32>>) = asked
         .iter()
-        .map(|question| prompt(&Conversation::from(vec![Message::user(question)]), tokenizer, context))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(usage)?;
+        .filter_map(|question| {
+            let conversation = Conversation::from(vec![Message::user(question)]);
+            Some((question, prompt(&conversation, tokenizer, context).ok()?))
+        })
+        .unzip();
     let options = ReplyOptions {
         max_tokens: WORLD_TOKENS,
         sampling: Sampling {
@@ -154,7 +204,7 @@ fn dialogues(gpt: &Gpt, tokenizer: &Tokenizer, asked: &[String]) -> Result<Vec<D
     let replies = Engine::new(gpt, tokenizer)?.reply_all(&prompts, &options)?;
     let texts = replies.into_iter().map(|mut samples| samples.remove(0).text);
     Ok(asked
-        .iter()
+        .into_iter()
         .zip(texts)
         .map(|(question, text)| Dialogue {
             prompt: question.clone(),
@@ -175,26 +225,39 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
     };
     let device = trained.gpt.device();
     let plan = Plan::new(&args.model.run, &settings, trained.tokenizer.vocab_size(), device, None)?;
-    let kinds = match &args.tasks {
-        None => Kind::ALL.to_vec(),
-        Some(list) => list
-            .split(',')
-            .map(|name| kind(name.trim()))
-            .collect::<Result<Vec<Kind>>>()?,
-    };
-    let world = source::world(&settings)?;
-    let identity = identity::of(&settings, &plan);
-    let options = MeasureOptions {
-        max_new_tokens: args.max_new_tokens.unwrap_or(WORLD_TOKENS),
-        temperature: args.temperature,
-        batch: BATCH,
-        ..MeasureOptions::default()
-    };
+    let mut exam = Exam::of_run(&settings, &plan)?;
+    exam.tasks.clear();
+    for name in args.tasks.as_deref().unwrap_or(&all_of(&trained.settings)).split(',') {
+        match (kind(name.trim()), &args.tasks_dir) {
+            (Some(kind), _) => {
+                let world = source::world(&settings)?;
+                let identity = identity::of(&settings, &plan);
+                let task = WorldTask::new(&world, kind, Split::Heldout, args.seed, &identity, args.count);
+                let options = MeasureOptions {
+                    max_new_tokens: WORLD_TOKENS,
+                    batch: BATCH,
+                    ..MeasureOptions::default()
+                };
+                exam.tasks.push((Arc::new(task), options));
+            }
+            (None, Some(folder)) => exam.add(name, folder, args.count)?,
+            (None, None) => {
+                let names: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
+                refuse!(
+                    "--tasks {name:?} is not one of the world's, which are {}; other tasks need --tasks-dir with their files",
+                    names.join(", ")
+                );
+            }
+        }
+    }
+    for (_, options) in &mut exam.tasks {
+        options.temperature = args.temperature;
+        options.max_new_tokens = args.max_new_tokens.unwrap_or(options.max_new_tokens);
+    }
     let mut scores = Vec::new();
-    for kind in kinds {
-        let task = WorldTask::new(&world, kind, Split::Heldout, args.seed, &identity, args.count);
+    for (task, options) in &exam.tasks {
         let mut progress = Progress::new(task.name(), task.count() as u64);
-        let score = measure(&trained.gpt, &trained.tokenizer, &task, &options, &mut |at| {
+        let score = measure(&trained.gpt, &trained.tokenizer, task.as_ref(), options, &mut |at| {
             progress.part(at.done as u64, at.task);
             ControlFlow::Continue(())
         })?;
@@ -231,13 +294,12 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
     ))
 }
 
-fn kind(name: &str) -> Result<Kind> {
-    let known = |kind: &&Kind| kind.to_string() == name;
-    match Kind::ALL.iter().find(known) {
-        Some(kind) => Ok(*kind),
-        None => {
-            let names: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
-            refuse!("--tasks {name:?} is unknown; the tasks are {}", names.join(", "))
-        }
-    }
+/// The world's kinds, where the base model read the world.
+fn all_of(settings: &Settings) -> String {
+    let kinds = Kind::ALL.iter().filter(|_| settings.data.is_none());
+    kinds.map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.to_string() == name)
 }

@@ -30,30 +30,7 @@ pub struct Preset {
 /// All presets, smallest first.
 pub fn all() -> Vec<Preset> {
     vec![
-        Preset {
-            name: "spark",
-            about: "a first model in about a minute on two cores",
-            flags: Flags {
-                depth: Some(4),
-                n_embd: Some(128),
-                head_dim: Some(32),
-                max_seq_len: Some(128),
-                window_pattern: Some("L".to_owned()),
-                vocab_size: Some(512),
-                num_iterations: Some(400),
-                device_batch_size: Some(16),
-                total_batch_size: Some(2048),
-                warmup_steps: Some(20),
-                eval_every: Some(100),
-                eval_tokens: Some(16_384),
-                sample_every: Some(200),
-                ..SMALL
-            },
-            mid: TuneFlags::default(),
-            sft: TuneFlags::default(),
-            rl: RlFlags::default(),
-            dpo: DpoFlags::default(),
-        },
+        spark(),
         Preset {
             name: "nanogpt-char",
             about: "nanoGPT's small CPU setting: characters, 4 layers of width 128, context 64, batch 12",
@@ -72,7 +49,7 @@ pub fn all() -> Vec<Preset> {
                 // All of Tiny Shakespeare's validation part.
                 eval_tokens: Some(131_072),
                 sample_every: Some(600),
-                ..SMALL
+                ..small()
             },
             mid: TuneFlags::default(),
             sft: TuneFlags::default(),
@@ -97,56 +74,81 @@ pub fn all() -> Vec<Preset> {
     ]
 }
 
+/// Found by a sweep on the world (LOG.md): the whole chain in minutes on two cores.
+fn spark() -> Preset {
+    Preset {
+        name: "spark",
+        about: "a first model to talk to, in minutes on two cores",
+        flags: Flags {
+            depth: Some(6),
+            n_embd: Some(128),
+            head_dim: Some(32),
+            max_seq_len: Some(256),
+            window_pattern: Some("L".to_owned()),
+            vocab_size: Some(576),
+            num_iterations: Some(800),
+            device_batch_size: Some(8),
+            total_batch_size: Some(2048),
+            warmup_steps: Some(20),
+            weight_decay: Some(0.0),
+            eval_every: Some(200),
+            eval_tokens: Some(16_384),
+            sample_every: Some(400),
+            ..small()
+        },
+        mid: TuneFlags {
+            packing: Some("stream".to_owned()),
+            num_iterations: Some(450),
+            init_lr_frac: Some(0.8),
+            warmdown_ratio: Some(0.3),
+            final_lr_frac: Some(0.3),
+            ..small_tuning()
+        },
+        sft: TuneFlags {
+            num_iterations: Some(300),
+            init_lr_frac: Some(0.3),
+            warmdown_ratio: Some(1.0),
+            ..small_tuning()
+        },
+        rl: RlFlags {
+            num_iterations: Some(40),
+            max_new_tokens: Some(64),
+            eval_every: Some(-1),
+            ..RlFlags::default()
+        },
+        dpo: DpoFlags {
+            num_iterations: Some(24),
+            eval_every: Some(-1),
+            ..DpoFlags::default()
+        },
+    }
+}
+
 /// Rates for batches of a few thousand tokens. The reference's formula scales its rates, tuned for
 /// half a million, by the square root of the batch; for models this small that falls far short.
-const SMALL: Flags = Flags {
-    embedding_lr: Some(3.0),
-    unembedding_lr: Some(0.08),
-    matrix_lr: Some(0.2),
-    scalar_lr: Some(5.0),
-    momentum_warmup_steps: Some(100),
-    ..NONE
-};
+fn small() -> Flags {
+    Flags {
+        embedding_lr: Some(3.0),
+        unembedding_lr: Some(0.08),
+        matrix_lr: Some(0.2),
+        scalar_lr: Some(5.0),
+        momentum_warmup_steps: Some(100),
+        ..Flags::default()
+    }
+}
 
-const NONE: Flags = Flags {
-    preset: None,
-    data: None,
-    world: None,
-    world_size: None,
-    name: None,
-    persona: None,
-    text_field: None,
-    arch: None,
-    depth: None,
-    aspect_ratio: None,
-    head_dim: None,
-    n_embd: None,
-    n_kv_head: None,
-    max_seq_len: None,
-    window_pattern: None,
-    vocab_size: None,
-    tokenizer: None,
-    num_iterations: None,
-    target_param_data_ratio: None,
-    device_batch_size: None,
-    total_batch_size: None,
-    embedding_lr: None,
-    unembedding_lr: None,
-    matrix_lr: None,
-    scalar_lr: None,
-    weight_decay: None,
-    warmup_steps: None,
-    momentum_warmup_steps: None,
-    warmdown_ratio: None,
-    final_lr_frac: None,
-    eval_every: None,
-    eval_tokens: None,
-    exam_questions: None,
-    sample_every: None,
-    save_every: None,
-    dtype: None,
-    seed: None,
-};
+/// Fine-tuning of such a model goes on with its rates and its optimizer's state.
+fn small_tuning() -> TuneFlags {
+    TuneFlags {
+        unscaled_rates: Some(false),
+        carry_optimizer: Some(true),
+        momentum_warmup_steps: Some(0),
+        momentum_start: Some(0.95),
+        eval_every: Some(-1),
+        eval_tokens: Some(32_768),
+        ..TuneFlags::default()
+    }
+}
 
 fn real(name: &'static str, about: &'static str, depth: usize, ratio: Option<f64>) -> Preset {
     Preset {
@@ -156,7 +158,7 @@ fn real(name: &'static str, about: &'static str, depth: usize, ratio: Option<f64
             depth: Some(depth),
             target_param_data_ratio: ratio,
             device_batch_size: Some(if depth > 26 { 8 } else { 16 }),
-            ..NONE
+            ..Flags::default()
         },
         mid: TuneFlags::default(),
         // Mid-training has taken the place of the one stage of 2026-07; SFT is that of 2025-10.

@@ -8,13 +8,15 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::{MachineArgs, MixArgs, ModelArgs, PlanArgs, SpeedrunArgs, StageArgs, TuneArgs};
+use crate::cli::{DpoArgs, MachineArgs, MixArgs, ModelArgs, PlanArgs, RlArgs, SpeedrunArgs, StageArgs, TuneArgs};
+use crate::dpo_settings::DpoFlags;
 use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
 use crate::prepare::{self, Prepared, prepare};
 use crate::record::{self, StageRecord, State};
-use crate::stages::{base, mid, sft, tune};
+use crate::rl_settings::RlFlags;
+use crate::stages::{base, dpo, mid, rl, sft, tune};
 use crate::training::Chain;
 use crate::tune_settings::{TuneFlags, TuneSettings};
 use crate::{chat, format, model, output, presets, report, sample};
@@ -24,7 +26,7 @@ const SAMPLES: usize = 3;
 /// Dialogues shown at the end where nobody is there to talk.
 const DIALOGUES: usize = 3;
 /// Stages after the base model, in their order.
-const FURTHER: [&str; 2] = ["mid", "sft"];
+const FURTHER: [&str; 4] = ["mid", "sft", "rl", "dpo"];
 
 /// What a speedrun is asked beside the base model's settings; kept in the base stage's record.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -131,7 +133,16 @@ fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
             }
             stages.into_iter().filter(|stage| stage != "base").collect()
         }
-        None if has_talks && !prepared.settings.is_char() => FURTHER.map(str::to_owned).into(),
+        None if has_talks && !prepared.settings.is_char() => {
+            let on_the_world = prepared.settings.data.is_none() && !args.mix.is_some();
+            let practises_sums = args.mix.tasks.as_deref().is_some_and(|list| list.contains("gsm8k"));
+            let suits = |stage: &&str| match *stage {
+                "rl" => on_the_world || practises_sums,
+                "dpo" => on_the_world,
+                _ => true,
+            };
+            FURTHER.into_iter().filter(suits).map(str::to_owned).collect()
+        }
         None => Vec::new(),
     };
     Ok(Request {
@@ -147,7 +158,11 @@ fn announce_time(prepared: &mut Prepared, request: &Request, args: &PlanArgs) ->
     let Some(time) = &plan.time else { return Ok(()) };
     let mut seconds = time.minutes * 60.0;
     for stage in ["mid", "sft"].into_iter().filter(|stage| request.asks_for(stage)) {
-        let tune = TuneSettings::new(stage, &presets::tuning(settings, stage), &tune_flags(&request.mix))?;
+        let tune = TuneSettings::new(
+            stage,
+            &presets::tuning(settings, stage),
+            &tune_flags(stage, &request.mix),
+        )?;
         let rows = tune
             .rows_per_step
             .unwrap_or(plan.total_batch_size / settings.max_seq_len);
@@ -169,37 +184,60 @@ fn announce_time(prepared: &mut Prepared, request: &Request, args: &PlanArgs) ->
 fn further(
     home: &Home,
     run: &RunFolder,
-    stage: &str,
+    name: &str,
     request: &Request,
     args: &SpeedrunArgs,
     interrupt: &Interrupt,
     go_on: &str,
 ) -> Result<()> {
-    let (name, sources): (&'static str, &[&'static str]) = match stage {
-        "mid" => ("mid", &mid::SOURCES),
-        _ => ("sft", &sft::SOURCES),
-    };
     let stage = StageArgs {
         run: Some(run.name.clone()),
         machine: machine(args.threads),
         ..StageArgs::default()
     };
-    let chain = Chain::open(home, name, sources, &stage)?;
     let plan = PlanArgs {
         dry_run: false,
         json: false,
         ..args.plan.clone()
     };
-    let args = TuneArgs {
-        flags: tune_flags(&request.mix),
+    let tune = |stage: StageArgs| TuneArgs {
+        flags: tune_flags(name, &request.mix),
         stage,
-        plan,
+        plan: plan.clone(),
     };
-    tune::train(chain, &args, interrupt, go_on)
+    match name {
+        "mid" => {
+            let chain = Chain::open(home, "mid", &mid::SOURCES, &stage)?;
+            tune::train(chain, &tune(stage), interrupt, go_on)
+        }
+        "sft" => {
+            let chain = Chain::open(home, "sft", &sft::SOURCES, &stage)?;
+            tune::train(chain, &tune(stage), interrupt, go_on)
+        }
+        "rl" => {
+            let chain = Chain::open(home, "rl", &rl::SOURCES, &stage)?;
+            let flags = RlFlags {
+                tasks_dir: request.mix.tasks_dir.clone().map(Into::into),
+                num_iterations: request.mix.rl_iterations,
+                ..RlFlags::default()
+            };
+            rl::train(chain, &RlArgs { flags, stage, plan }, interrupt, go_on)
+        }
+        _ => {
+            let chain = Chain::open(home, "dpo", &dpo::SOURCES, &stage)?;
+            let flags = DpoFlags::default();
+            dpo::train(chain, &DpoArgs { flags, stage, plan }, interrupt, go_on)
+        }
+    }
 }
 
-fn tune_flags(mix: &MixArgs) -> TuneFlags {
+fn tune_flags(stage: &str, mix: &MixArgs) -> TuneFlags {
     TuneFlags {
+        num_iterations: if stage == "mid" {
+            mix.mid_iterations
+        } else {
+            mix.sft_iterations
+        },
         recipe: mix.recipe.clone(),
         conversations: mix.conversations.clone(),
         val_conversations: mix.val_conversations.clone(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use ferrochat_chat::{Conversation, Message, Part, Role};
 use ferrochat_data::{ConversationSource, Generated, Mixture, hold_out_last, open_conversations};
+use ferrochat_tasks::{Dataset, TaskConversations, TaskSpec, TaskSplit};
 use ferrochat_world::{self as world, Identity, Kind, Split, World, WorldSpec};
 
 use crate::errors::{refuse, usage};
@@ -89,6 +90,15 @@ impl Talks {
         if let Some(path) = &tune.val_conversations {
             let opened = open_conversations(Path::new(path)).map_err(usage)?;
             talks.validation = talks.validation.with(path, opened, 1).map_err(usage)?;
+        }
+        if let (Some(list), Some(folder)) = (&tune.tasks, &tune.tasks_dir) {
+            for spec in TaskSpec::list(list).map_err(usage)? {
+                let open = |split| Dataset::open(spec.dataset, Path::new(folder), split).map_err(usage);
+                let [train, test] = [open(TaskSplit::Train)?, open(TaskSplit::Test)?];
+                let name = train.name().to_owned();
+                let [train, test] = [train, test].map(|task| Arc::new(TaskConversations::new(task)));
+                talks.add(&name, train, test, spec.epochs)?;
+            }
         }
         if tune.identity_epochs > 0 {
             let world = Arc::new(World::new(WorldSpec::default()).map_err(usage)?);

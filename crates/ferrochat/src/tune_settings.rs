@@ -61,7 +61,7 @@ pub struct TuneFlags {
     #[arg(long, value_name = "R", allow_negative_numbers = true, value_parser = finite)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_lr_frac: Option<f64>,
-    /// Count that part of the rates for a batch of 2^19 tokens, not of those the base model's batch had
+    /// Where the base model's batch was larger than 2^19 tokens, take the part of the rates for 2^19
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unscaled_rates: Option<bool>,

@@ -118,7 +118,7 @@ pub fn train(chain: Chain, args: &DpoArgs, interrupt: &Interrupt, go_on: &str) -
 
     let mut lesson = Preferring {
         tokenizer: Arc::clone(&chain.tokenizer),
-        exam: Exam::of_run(&chain.settings, &chain.plan)?,
+        exam: Exam::as_before(&chain)?,
         padded: Padded::default(),
         last: None,
         rows,

@@ -124,7 +124,7 @@ pub fn train(chain: Chain, args: &RlArgs, interrupt: &Interrupt, go_on: &str) ->
     let before = metrics::read(&chain.run.stage("rl"))?;
     let mut lesson = Practice {
         tokenizer: Arc::clone(&chain.tokenizer),
-        exam: Exam::of_run(&chain.settings, &chain.plan)?,
+        exam: Exam::as_before(&chain)?,
         options: reply_options(&settings, config, max_new_tokens),
         first: loaded.resumed.is_some().then(|| first_measured(&before)).flatten(),
         last: None,

@@ -3,6 +3,7 @@
 //! Conversations are rendered, packed into rows, and their masks turned into targets; the loss is the mean
 //! over the targets of each micro-batch, then over micro-batches. The two stages differ in their settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -98,7 +99,10 @@ pub fn train(chain: Chain, args: &TuneArgs, interrupt: &Interrupt, go_on: &str) 
         ConversationLoader::start(&talks.train, &chain.tokenizer, config.clone(), state.clone()).map_err(usage)?;
     let batch = loader.next_batch().map_err(usage)?;
     let validation = Validation::new(&talks, &chain.tokenizer, &config, &settings);
-    let exam = Exam::of_run(&chain.settings, &chain.plan)?;
+    let mut exam = Exam::of_run(&chain.settings, &chain.plan)?;
+    if let (Some(list), Some(folder)) = (&settings.tasks, &settings.tasks_dir) {
+        exam.add(list, Path::new(folder), chain.settings.exam_questions)?;
+    }
     eprintln!("{}: learning {}", chain.stage, plan.conversations);
     let mut lesson = Talking {
         tokenizer: Arc::clone(&chain.tokenizer),
@@ -204,14 +208,20 @@ fn print_plan(plan: &TunePlan, as_json: bool) -> Result<()> {
     ))
 }
 
-/// A part of the base model's rates, as its batch had them or as they are for a batch of 2¹⁹.
+/// A part of the base model's rates. The reference takes those for a batch of 2¹⁹ tokens whatever the batch is;
+/// far smaller batches would not bear them, so theirs stay scaled.
 fn rates(chain: &Chain, settings: &TuneSettings) -> Rates {
     let scale = if settings.unscaled_rates {
-        1.0 / chain.plan.lr_scale
+        (1.0 / chain.plan.lr_scale).min(1.0)
     } else {
         1.0
     };
-    chain.plan.rates(&chain.settings).scaled(settings.init_lr_frac * scale)
+    let rates = chain.plan.rates(&chain.settings);
+    Rates {
+        // Not scaled by the batch, and so not to be scaled back.
+        smear: rates.smear * settings.init_lr_frac,
+        ..rates.scaled(settings.init_lr_frac * scale)
+    }
 }
 
 fn schedule(settings: &TuneSettings, steps: usize) -> Schedule {

@@ -250,7 +250,9 @@ fn choose(
         );
     }
     let wanted = begun_from.or(asked);
-    if let Some(wanted) = wanted.filter(|wanted| !CHAIN.contains(wanted) || *wanted == stage) {
+    // Beginning a stage again deletes those after it, which none of them may be made from.
+    let place = |name: &str| CHAIN.iter().position(|known| *known == name);
+    if let Some(wanted) = wanted.filter(|wanted| place(wanted).is_none_or(|at| Some(at) >= place(stage))) {
         refuse!(
             "--source-stage {wanted:?} cannot be; {stage} can begin from {}",
             sources.join(", ")

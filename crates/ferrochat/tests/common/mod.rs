@@ -31,6 +31,8 @@ pub const TINY: &[&str] = &[
     "300",
     "--eval-tokens",
     "640",
+    "--exam-questions",
+    "2",
 ];
 
 impl Place {
@@ -46,6 +48,10 @@ impl Place {
 
     pub fn base(&self, run: &str) -> PathBuf {
         self.home().join("runs").join(run).join("base")
+    }
+
+    pub fn stage(&self, run: &str, stage: &str) -> PathBuf {
+        self.home().join("runs").join(run).join(stage)
     }
 
     /// Writes a file to stand in for a user's data.

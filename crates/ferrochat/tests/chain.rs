@@ -1,0 +1,178 @@
+//! The stages after base training: the same bits whatever interrupts them, and one sentence for what
+//! cannot be learned.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{Place, TINY, stderr, with};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const STAGES: [&str; 5] = ["base", "mid", "sft", "rl", "dpo"];
+
+fn speedrun<'a>(run: &'a str) -> Vec<&'a str> {
+    // Word problems must fit.
+    let more = [
+        "--num-iterations",
+        "150",
+        "--max-seq-len",
+        "128",
+        "--total-batch-size",
+        "512",
+        "--run",
+        run,
+    ];
+    with(&with(&["speedrun"], TINY), &more)
+}
+
+/// Steps that a stage has written down.
+fn steps(stage: &Path) -> usize {
+    let text = std::fs::read_to_string(stage.join("metrics.jsonl")).unwrap_or_default();
+    text.lines().count()
+}
+
+fn latest(stage: &Path) -> std::path::PathBuf {
+    stage.join(std::fs::read_to_string(stage.join("latest")).unwrap().trim())
+}
+
+/// Each stage is ended once in its middle: by kill -9, by Ctrl-C, by SIGTERM.
+#[test]
+fn a_speedrun_interrupted_in_each_stage_ends_with_the_same_bits() {
+    let place = Place::new();
+    place.succeed(&speedrun("whole"));
+    for (stage, signal, at) in [
+        ("base", Signal::TERM, 40),
+        ("mid", Signal::KILL, 60),
+        ("mid", Signal::INT, 120),
+        ("sft", Signal::KILL, 30),
+        ("sft", Signal::TERM, 70),
+        ("rl", Signal::KILL, 3),
+        ("rl", Signal::INT, 6),
+        ("dpo", Signal::TERM, 5),
+    ] {
+        let mut child = place
+            .command(&speedrun("cut"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let folder = place.stage("cut", stage);
+        let begun = Instant::now();
+        while steps(&folder) < at && begun.elapsed() < Duration::from_mins(2) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(child.try_wait().unwrap().is_none(), "{stage} ended before step {at}");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = stderr(&output);
+        match signal {
+            Signal::KILL => assert_eq!(output.status.code(), None),
+            _ => {
+                assert_eq!(
+                    output.status.code(),
+                    Some(if signal == Signal::INT { 130 } else { 143 })
+                );
+                assert!(said.trim_end().ends_with("ferrochat speedrun --run cut"), "{said}");
+            }
+        }
+    }
+    place.succeed(&["speedrun", "--run", "cut"]);
+    for stage in STAGES {
+        let [whole, cut] = ["whole", "cut"].map(|run| latest(&place.stage(run, stage)));
+        assert_eq!(whole.file_name(), cut.file_name());
+        for file in ["model.safetensors", "optimizer.safetensors", "loader.bin"] {
+            let same = std::fs::read(whole.join(file)).unwrap() == std::fs::read(cut.join(file)).unwrap();
+            assert!(same, "{file} of {stage} differs");
+        }
+        let [whole, cut] = ["whole", "cut"].map(|run| {
+            let text = std::fs::read_to_string(place.stage(run, stage).join("stage.json")).unwrap();
+            let record: Value = serde_json::from_str(&text).unwrap();
+            record["details"]["dialogues"].clone()
+        });
+        assert!(whole.as_array().is_some_and(|all| !all.is_empty()));
+        assert_eq!(whole, cut, "the answers after {stage}");
+    }
+}
+
+#[test]
+fn what_cannot_be_learned_is_refused_in_one_sentence() {
+    let place = Place::new();
+    place.refused(&["train", "mid", "--run", "none"], 2, &["no run \"none\""]);
+    let base = with(&["train", "base"], TINY);
+    place.succeed(&with(&base, &["--num-iterations", "3", "--run", "x"]));
+    let mid = ["train", "mid", "--run", "x", "--num-iterations", "2"];
+    for (text, words) in [
+        ("", &["talks.jsonl"][..]),
+        ("{\"messages\": []}\n", &["line 1"]),
+        (
+            "{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}\n",
+            &["line 1", "assistant"],
+        ),
+        (
+            "\n{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"b\"}]}\n",
+            &["line 2"],
+        ),
+        ("{\"messages\": \n", &["line 1"]),
+    ] {
+        let file = place.file("talks.jsonl", text);
+        place.refused(&with(&mid, &["--conversations", &file]), 2, words);
+    }
+    let bytes = place.folder.path().join("bytes.jsonl");
+    std::fs::write(&bytes, b"{\"messages\": \"\xff\xfe\"}\n").unwrap();
+    let bytes = bytes.to_str().unwrap().to_owned();
+    place.refused(&with(&mid, &["--conversations", &bytes]), 2, &["line 1", "UTF-8"]);
+    place.refused(
+        &with(&mid, &["--conversations", "nowhere.jsonl"]),
+        2,
+        &["nowhere.jsonl"],
+    );
+    place.refused(&with(&mid, &["--source-stage", "sft"]), 2, &["begin from base"]);
+    place.refused(&with(&mid, &["--packing", "tight"]), 2, &["best-fit"]);
+    place.refused(&with(&mid, &["--rows-per-step", "3"]), 2, &["divisible"]);
+    assert!(!place.stage("x", "mid").exists());
+}
+
+/// A conversation far longer than the context loses its end; one whose rows hold no target teaches nothing; neither
+/// makes a number that is none.
+#[test]
+fn long_and_fully_masked_conversations_are_harmless() {
+    let place = Place::new();
+    let base = with(&["train", "base"], TINY);
+    place.succeed(&with(&base, &["--num-iterations", "3", "--run", "x"]));
+    let long = "word ".repeat(200_000);
+    let line = |question: &str, answer: &str| {
+        serde_json::json!({"messages": [
+            {"role": "user", "content": question}, {"role": "assistant", "content": answer}]})
+        .to_string()
+    };
+    // The question alone fills the row: no target is left of the answer.
+    let talks = format!("{}\n{}\n", line(&long, "yes"), line(&long, "no")).repeat(3);
+    let file = place.file("long.jsonl", &talks);
+    for (packing, run) in [("best-fit", "sft"), ("one-per-row", "sft"), ("stream", "mid")] {
+        place.succeed(&[
+            "train",
+            run,
+            "--run",
+            "x",
+            "--conversations",
+            &file,
+            "--identity-epochs",
+            "0",
+            "--packing",
+            packing,
+            "--num-iterations",
+            "4",
+            "--eval-tokens",
+            "64",
+            "--fresh",
+        ]);
+        let text = std::fs::read_to_string(place.stage("x", run).join("metrics.jsonl")).unwrap();
+        assert!(!text.contains("null") && !text.contains("NaN"), "{text}");
+    }
+}
