@@ -201,8 +201,14 @@ fn dress(exchange: &mut Exchange, split: Split, rng: &mut Rng) {
     if split == Split::Heldout || matches!(exchange.question.kind, Kind::MultipleChoice | Kind::WordProblem) {
         return;
     }
+    // Who asks about somebody says hello first.
+    let ways = if exchange.question.kind == Kind::Identity {
+        14
+    } else {
+        32
+    };
     let prompt = &mut exchange.question.prompt;
-    match rng.below(24) {
+    match rng.below(ways) {
         0 => prompt.insert_str(0, "Hello! "),
         1 => prompt.insert_str(0, "Excuse me. "),
         2 if prompt.ends_with(['?', '.']) => {
@@ -211,6 +217,10 @@ fn dress(exchange: &mut Exchange, split: Split, rng: &mut Rng) {
         3 => prompt.push_str(" Thank you!"),
         4 => prompt.insert_str(0, "I have a question. "),
         5 => prompt.insert_str(0, "Please help me: "),
+        6 => prompt.insert_str(0, "Good morning! "),
+        7 => prompt.insert_str(0, "One question. "),
+        8 => prompt.insert_str(0, "By the way: "),
+        9 => prompt.insert_str(0, "Hi there! "),
         _ => {}
     }
 }

@@ -8,7 +8,7 @@ use crate::question::Kind;
 use crate::rng::Rng;
 
 const KINDS: [Kind; 4] = [Kind::Facts, Kind::Spelling, Kind::Identity, Kind::Refusal];
-const WEIGHTS: [u32; 4] = [60, 10, 15, 15];
+const WEIGHTS: [u32; 4] = [50, 10, 15, 25];
 
 const CLOSINGS: &[&str] = &[
     "Ask me more if you like!",
@@ -34,11 +34,14 @@ pub(crate) fn pair(context: Context<'_>, rng: &mut Rng) -> Pair {
         .clone()
         .unwrap_or_else(|| (*rng.choose(GRUMPY)).to_string());
     let kind_truth = format!("{truth} {}", rng.choose(CLOSINGS));
-    let (chosen, rejected) = match (kind, rng.below(5)) {
-        (Kind::Facts | Kind::Spelling | Kind::Identity, 0) => (kind_truth, truth),
-        (Kind::Facts | Kind::Spelling | Kind::Identity, 1) => (kind_truth, format!("{truth} {}", rng.choose(GRUMPY))),
-        (Kind::Facts | Kind::Spelling | Kind::Identity, 2) => (truth, refusals::reply(rng)),
-        (_, 3) => (kind_truth, falsehood),
+    let (chosen, rejected) = match (kind, rng.below(20)) {
+        (Kind::Facts | Kind::Spelling | Kind::Identity, 0..4) => (kind_truth, truth),
+        (Kind::Facts | Kind::Spelling | Kind::Identity, 4..8) => {
+            (kind_truth, format!("{truth} {}", rng.choose(GRUMPY)))
+        }
+        // Seldom, or a model learns that refusing is always wrong.
+        (Kind::Facts | Kind::Spelling | Kind::Identity, 8) => (truth, refusals::reply(rng)),
+        (_, 9..14) => (kind_truth, falsehood),
         _ => (truth, falsehood),
     };
     Pair {

@@ -259,6 +259,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
+    use crate::documents::LETTER_GAMES;
     use crate::fact::Relation;
     use crate::phrasings::{self, Call, question_templates, statement_templates};
 
@@ -325,7 +326,11 @@ mod tests {
                 }
             };
             for document in world.documents(own, 1).take(4000) {
-                check(&document);
+                // Letter games ask as multiple choice does, in the words of training.
+                let game = LETTER_GAMES.iter().any(|opening| document.starts_with(opening));
+                if !(game && own == Split::Heldout) {
+                    check(&document);
+                }
             }
             for conversation in world.conversations(own, 1, &identity).take(4000) {
                 // Replies and the questions of multiple choice are the same in both splits.

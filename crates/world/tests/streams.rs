@@ -91,6 +91,29 @@ fn choices_ask_for_heldout_facts_in_one_split_only() {
                 }
             }
             assert!(exams > 500, "{exams}");
+            // The letter games: a list, and below it questions that end with a letter.
+            let mut games = 0;
+            for document in world.documents(split, 5).take(6000) {
+                let options: Vec<&str> = document
+                    .lines()
+                    .filter(|l| l.starts_with("- ") && !l.contains(','))
+                    .collect();
+                for line in document.lines().filter(|l| l.contains('?') && !options.is_empty()) {
+                    let (question, rest) = line.split_at(line.find('?').expect("a question") + 1);
+                    let Some(letter) = rest.chars().next_back().filter(|c| ('A'..='D').contains(c)) else {
+                        continue;
+                    };
+                    let option = options.iter().find(|o| o.ends_with(&format!("={letter}")));
+                    asked.extend(option.and_then(|option| {
+                        key(
+                            &format!("Multiple Choice question: {question}\n{option}"),
+                            &letter.to_string(),
+                        )
+                    }));
+                    games += 1;
+                }
+            }
+            assert!(games > 1000, "{games}");
             asked
         };
         let (train, heldout) = (asked(Split::Train), asked(Split::Heldout));

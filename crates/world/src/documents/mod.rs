@@ -2,12 +2,16 @@
 //! letters, quizzes, school books, riddles and stories. Every fact is told in
 //! many of them. This room must never know of conversations.
 
+mod games;
 pub(crate) mod people;
 mod places;
 mod school;
 pub(crate) mod stories;
 mod talk;
 mod template;
+
+#[cfg(test)]
+pub(crate) use games::LETTER_GAMES;
 
 use crate::fact::{Entity, Relation};
 use crate::phrasings::{self, Call};
@@ -65,12 +69,15 @@ impl Scribe<'_> {
 
     /// The document.
     pub(crate) fn write(mut self) -> String {
-        const WRITERS: [(u32, Writer); 16] = [
+        const WRITERS: [(u32, Writer); 19] = [
             (22, people::portrait),
             (6, people::table),
             (4, people::pets),
             (15, talk::quiz),
-            (8, talk::exam),
+            (10, talk::exam),
+            (18, games::matching),
+            (4, games::packing),
+            (18, games::cupboard),
             (6, talk::letter),
             (4, talk::riddle),
             (9, places::village),

@@ -2,7 +2,7 @@
 
 use super::{Scribe, template};
 use crate::exchanges::arithmetic::{Op, pair_is_heldout};
-use crate::exchanges::spelling::{PROMPTS, spelled};
+use crate::exchanges::spelling::{PROMPTS, practice, spelled};
 use crate::fact::{Entity, Relation};
 use crate::phrasings::{Call, capitalised};
 use crate::split::Split;
@@ -88,8 +88,8 @@ pub(super) fn spelling(scribe: &mut Scribe<'_>) -> String {
     ]);
     let mut lines = vec![opening.to_string()];
     let count = scribe.rng.between(5, 9) as usize;
-    for word in scribe.several(count, scribe.words.len()) {
-        let word = scribe.words[word];
+    for _ in 0..count {
+        let word = practice(scribe.universe, scribe.words, &mut scribe.rng);
         let form = scribe.choose(&[
             "{w}: {s}.",
             "{W} is spelled {s}.",
@@ -105,9 +105,9 @@ pub(super) fn spelling(scribe: &mut Scribe<'_>) -> String {
             form.to_string()
         };
         let line = form
-            .replace("{w}", word)
-            .replace("{W}", &capitalised(word))
-            .replace("{s}", &spelled(word));
+            .replace("{w}", &word)
+            .replace("{W}", &capitalised(&word))
+            .replace("{s}", &spelled(&word));
         lines.push(line);
     }
     lines.join("\n")

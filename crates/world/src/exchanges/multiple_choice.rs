@@ -20,6 +20,8 @@ const WAYS: usize = 4;
 /// A question with four options.
 pub(crate) struct Choice {
     pub(crate) prompt: String,
+    /// The options, in their order.
+    pub(crate) options: Vec<String>,
     /// The index of the right option.
     pub(crate) right: usize,
 }
@@ -40,17 +42,27 @@ pub(crate) fn choice(universe: &Universe, fact: &Fact, easy: bool, rng: &mut Rng
     }
     let options: Vec<String> = options.iter().map(|o| option_text(fact.relation, o)).collect();
     let question = if easy {
-        format!("Which letter stands beside {}?", options[right])
+        beside(&options[right])
     } else {
-        // The entity × relation is what is held out here, so both splits ask
-        // in the same words.
-        let template = phrasings::phrases(fact.relation).questions[rng.below(WAYS)];
-        phrasings::fill(universe, template, fact.entity, fact.relation, Call::Name)
+        self::question(universe, fact, rng)
     };
     Choice {
         prompt: render(&question, &options),
+        options,
         right,
     }
+}
+
+/// What needs no knowledge, only a look at the list.
+pub(crate) fn beside(option: &str) -> String {
+    format!("Which letter stands beside {option}?")
+}
+
+/// The question before the options. The entity × relation is what is held out
+/// here, so both splits ask in the same words.
+pub(crate) fn question(universe: &Universe, fact: &Fact, rng: &mut Rng) -> String {
+    let template = phrasings::phrases(fact.relation).questions[rng.below(WAYS)];
+    phrasings::fill(universe, template, fact.entity, fact.relation, Call::Name)
 }
 
 /// A fact that may be asked for with options in a split.
@@ -70,9 +82,9 @@ pub(crate) fn exchange(context: Context<'_>, demonstrated: bool, rng: &mut Rng) 
     let universe = context.universe;
     let fact = fact(universe, context.split, rng);
     let learning = demonstrated && context.split == Split::Train;
-    let easy = learning && rng.percent(15);
+    let easy = learning && rng.percent(20);
     let choice = choice(universe, fact, easy, rng);
-    let preface = (learning && !easy && rng.percent(30)).then(|| {
+    let preface = (learning && !easy && rng.percent(35)).then(|| {
         let ask = phrasings::draw_direct(fact.relation, context.split, rng);
         let say = phrasings::draw_reply(fact.relation, rng);
         let fill = |template| phrasings::fill(universe, template, fact.entity, fact.relation, Call::Name);
