@@ -112,7 +112,6 @@ fn spark() -> Preset {
         },
         rl: RlFlags {
             num_iterations: Some(40),
-            max_new_tokens: Some(64),
             eval_every: Some(-1),
             ..RlFlags::default()
         },

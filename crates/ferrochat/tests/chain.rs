@@ -21,9 +21,9 @@ fn speedrun<'a>(run: &'a str) -> Vec<&'a str> {
         "--num-iterations",
         "150",
         "--max-seq-len",
-        "128",
+        "192",
         "--total-batch-size",
-        "512",
+        "384",
         "--run",
         run,
     ];
@@ -82,7 +82,22 @@ fn a_speedrun_interrupted_in_each_stage_ends_with_the_same_bits() {
             }
         }
     }
-    place.succeed(&["speedrun", "--run", "cut"]);
+    let shown = place.succeed(&["speedrun", "--run", "cut"]);
+    assert_eq!(shown.matches("> ").count(), 3, "three dialogues: {shown}");
+    for file in ["report.md", "report.html"] {
+        let report = std::fs::read_to_string(place.folder.path().join(file)).unwrap();
+        for words in [
+            "BASE",
+            "MID",
+            "SFT",
+            "RL",
+            "DPO",
+            "word_problem",
+            "ferrochat eval tasks --run cut",
+        ] {
+            assert!(report.contains(words), "{words} is not in {file}");
+        }
+    }
     for stage in STAGES {
         let [whole, cut] = ["whole", "cut"].map(|run| latest(&place.stage(run, stage)));
         assert_eq!(whole.file_name(), cut.file_name());

@@ -28,8 +28,26 @@ fn trained_for(steps: &str) -> Place {
         "64",
         "--eval-every",
         "-1",
+        "--preset",
+        "spark",
     ];
     place.succeed(&with(&with(&["train", "base"], TINY), &flags));
+    place
+}
+
+/// A place with a tiny model that has seen conversations, too, and answers one thing to this and another to that.
+fn taught() -> Place {
+    let place = trained_for("300");
+    place.succeed(&[
+        "train",
+        "sft",
+        "--run",
+        "talker",
+        "--num-iterations",
+        "200",
+        "--init-lr-frac",
+        "1",
+    ]);
     place
 }
 
@@ -65,7 +83,7 @@ fn asked(question: &str) -> String {
 
 #[test]
 fn one_message_is_answered_alike_by_flag_pipe_and_line() {
-    let place = trained_for("400");
+    let place = taught();
     let ask = |flags: &[&str]| stdout(&place.run(&with(&with(&["chat", "-p", "The duck"], GREEDY), flags)));
     let answer = ask(&["--run", "talker"]);
     assert!(answer.ends_with('\n') && answer.trim().len() > 3, "{answer:?}");
@@ -86,7 +104,7 @@ fn one_message_is_answered_alike_by_flag_pipe_and_line() {
     let drawn = |seed| ask(&["--temperature", "1", "--seed", seed]);
     assert_eq!(drawn("1"), drawn("1"));
     assert_ne!(drawn("1"), drawn("2"));
-    assert_ne!(ask(&["--system", "Be a goose."]), answer);
+    assert_ne!(ask(&["--system", "How much is 12 plus 34? Spell it."]), answer);
 }
 
 #[test]
@@ -108,7 +126,7 @@ fn only_a_base_model_is_excused_and_later_stages_come_first() {
 
 #[test]
 fn lines_are_answered_in_order_and_as_alone() {
-    let place = trained_for("400");
+    let place = taught();
     let questions = [
         "Who is Pepper?",
         "A",

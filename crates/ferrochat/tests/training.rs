@@ -147,7 +147,16 @@ fn speedrun_goes_from_nothing_to_a_report_and_skips_what_is_done() {
     let place = Place::new();
     let args = with(
         &with(&["speedrun"], TINY),
-        &["--num-iterations", "60", "--run", "all", "--price-per-hour", "2"],
+        &[
+            "--num-iterations",
+            "60",
+            "--stages",
+            "base",
+            "--run",
+            "all",
+            "--price-per-hour",
+            "2",
+        ],
     );
     let samples = place.succeed(&args);
     assert!(samples.matches("---").count() >= 3, "{samples}");
