@@ -656,10 +656,10 @@ pub struct TasksArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Which: the world's facts, multiple_choice, arithmetic, word_problem, spelling, identity, refusal; or gsm8k,
-    /// arc-easy, arc-challenge, mmlu [default: all of the world's]
+    /// arc-easy, arc-challenge, mmlu [default: those the run learned from, else all of the world's]
     #[arg(long, value_name = "LIST")]
     pub tasks: Option<String>,
-    /// Folder of the other tasks' files
+    /// Folder of the other tasks' files [default: as when the run learned from them]
     #[arg(long, value_name = "DIR")]
     pub tasks_dir: Option<PathBuf>,
     /// Questions of each

@@ -2,7 +2,7 @@
 //! questions, so that stages can be compared. How questions are graded is the tasks crate's business.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::about::About;
 use crate::cli::TasksArgs;
 use crate::errors::{refuse, usage};
-use crate::home::Home;
+use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -88,15 +88,8 @@ impl Exam {
     /// Tasks that can no longer be opened.
     pub fn as_before(chain: &Chain) -> Result<Exam> {
         let mut exam = Exam::of_run(&chain.settings, &chain.plan)?;
-        for stage in ["sft", "mid"] {
-            let Some(record) = StageRecord::load(&chain.run.stage(stage))? else {
-                continue;
-            };
-            let said = |name: &str| record.details["settings"][name].as_str().map(str::to_owned);
-            if let (Some(list), Some(folder)) = (said("tasks"), said("tasks_dir")) {
-                exam.add(&list, Path::new(&folder), chain.settings.exam_questions)?;
-                break;
-            }
+        if let Some((list, folder)) = mixed_in(&chain.run)? {
+            exam.add(&list, Path::new(&folder), chain.settings.exam_questions)?;
         }
         Ok(exam)
     }
@@ -170,6 +163,20 @@ impl Exam {
     }
 }
 
+/// The tasks that SFT or mid-training of a run learned from, and where their files are.
+fn mixed_in(run: &RunFolder) -> Result<Option<(String, String)>> {
+    for stage in ["sft", "mid"] {
+        let Some(record) = StageRecord::load(&run.stage(stage))? else {
+            continue;
+        };
+        let said = |name: &str| record.details["settings"][name].as_str().map(str::to_owned);
+        if let (Some(list), Some(folder)) = (said("tasks"), said("tasks_dir")) {
+            return Ok(Some((list, folder)));
+        }
+    }
+    Ok(None)
+}
+
 fn line(score: &TaskScore) -> String {
     format!(
         "{:<18}{:>6.1}% ± {:.1} of {}, chance {:.0}%, {}",
@@ -227,8 +234,11 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
     let plan = Plan::new(&args.model.run, &settings, trained.tokenizer.vocab_size(), device, None)?;
     let mut exam = Exam::of_run(&settings, &plan)?;
     exam.tasks.clear();
-    for name in args.tasks.as_deref().unwrap_or(&all_of(&trained.settings)).split(',') {
-        match (kind(name.trim()), &args.tasks_dir) {
+    let mixed_in = mixed_in(&home.run(&args.model.run)?)?;
+    let remembered = mixed_in.as_ref().map(|(_, folder)| PathBuf::from(folder));
+    let usual = mixed_in.map_or_else(|| all_of(&trained.settings), |(list, _)| list);
+    for name in args.tasks.as_ref().unwrap_or(&usual).split(',') {
+        match (kind(name.trim()), args.tasks_dir.as_ref().or(remembered.as_ref())) {
             (Some(kind), _) => {
                 let world = source::world(&settings)?;
                 let identity = identity::of(&settings, &plan);

@@ -112,12 +112,18 @@ fn spark() -> Preset {
         },
         rl: RlFlags {
             num_iterations: Some(40),
-            eval_every: Some(-1),
+            examples_per_step: Some(8),
+            init_lr_frac: Some(0.1),
+            // Before and after.
+            eval_every: Some(40),
+            eval_examples: Some(200),
             ..RlFlags::default()
         },
         dpo: DpoFlags {
-            num_iterations: Some(24),
-            eval_every: Some(-1),
+            num_iterations: Some(40),
+            examples_per_step: Some(16),
+            init_lr_frac: Some(0.02),
+            eval_every: Some(40),
             ..DpoFlags::default()
         },
     }

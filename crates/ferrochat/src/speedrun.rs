@@ -62,8 +62,7 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
         request
             .stages
             .iter()
-            .map(|stage| format!("{stage}, "))
-            .collect::<String>(),
+            .fold(String::new(), |all, stage| all + stage + ", "),
         run.root.display()
     );
     // A stage's own line would go on with the stage alone.

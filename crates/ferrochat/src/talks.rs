@@ -164,7 +164,7 @@ pub fn of_world(
     count: u64,
 ) -> Arc<dyn ConversationSource> {
     let fingerprint = format!("{:?} {split:?} {seed} {identity:?} {mixture:?}", world.spec());
-    let (world, identity, mixture) = (Arc::clone(world), identity.clone(), mixture.clone());
+    let (world, identity, mixture) = (Arc::clone(world), identity.clone(), *mixture);
     Arc::new(Generated::new(count, fingerprint, move |number| {
         converted(world.conversation(split, seed, &identity, &mixture, number))
     }))
