@@ -77,3 +77,28 @@ pub fn command(home: &Home, args: &IdentityArgs) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Flags;
+
+    /// `data world` knows no run: what it asks of a model about itself must be true of spark.
+    #[test]
+    fn the_worlds_own_identity_is_that_of_spark() {
+        let flags = Flags {
+            preset: Some("spark".into()),
+            ..Flags::default()
+        };
+        let settings = Settings::new(&flags).unwrap();
+        let device = device::open(&MachineArgs::default()).unwrap();
+        let plan = Plan::new("any", &settings, settings.vocab_size(), &device, None).unwrap();
+        assert_eq!(of(&settings, &plan), Identity::default());
+    }
+
+    #[test]
+    fn names_begin_with_a_capital() {
+        assert_eq!(capitalised("spark"), "Spark");
+        assert_eq!(capitalised(""), "");
+    }
+}

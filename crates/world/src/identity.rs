@@ -27,10 +27,10 @@ impl Default for Identity {
     fn default() -> Self {
         Identity {
             name: "Spark".into(),
-            parameters: 1_600_000,
-            tokens: 5_000_000,
+            parameters: 1_548_470,
+            tokens: 1_638_400,
             read: "about my villages".into(),
-            depth: 4,
+            depth: 6,
             persona: "a small and cheerful language model".into(),
             limits: vec![
                 "I only know a few villages and their people.".into(),

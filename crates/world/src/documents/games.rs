@@ -48,11 +48,16 @@ pub(super) fn cupboard(scribe: &mut Scribe<'_>) -> String {
         "The shelves of the village shop.",
         "Every hook has a letter.",
     ]);
-    let things: Vec<&str> = scribe
-        .several(4, scribe.words.len())
-        .iter()
-        .map(|&w| scribe.words[w])
-        .collect();
+    // Any words, or what could be answers to one question.
+    let things: Vec<&str> = if scribe.rng.percent(50) {
+        let words = scribe.several(4, scribe.words.len());
+        words.iter().map(|&w| scribe.words[w]).collect()
+    } else {
+        let universe = scribe.universe;
+        let values = universe.values(universe.facts[scribe.rng.below(universe.facts.len())].relation);
+        let chosen = scribe.several(4, values.len());
+        chosen.iter().map(|&v| values[v].as_str()).collect()
+    };
     let mut lines = vec![opening.to_string()];
     lines.extend(
         things
@@ -60,7 +65,7 @@ pub(super) fn cupboard(scribe: &mut Scribe<'_>) -> String {
             .zip(LETTERS)
             .map(|(thing, letter)| format!("- {thing}={letter}")),
     );
-    let rounds = scribe.rng.between(3, 6);
+    let rounds = scribe.rng.between(5, 8);
     lines.extend((0..rounds).map(|_| again(scribe, &things)));
     for i in scribe.several(2, 4) {
         lines.push(format!("{} {}", multiple_choice::beside(things[i]), LETTERS[i]));
