@@ -38,7 +38,7 @@ impl Default for Mixture {
             arithmetic: 10,
             word_problem: 10,
             spelling: 8,
-            identity: 9,
+            identity: 13,
             refusal: 6,
             smalltalk: 5,
         }
