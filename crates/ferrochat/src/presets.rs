@@ -98,14 +98,14 @@ fn spark() -> Preset {
         },
         mid: TuneFlags {
             packing: Some("stream".to_owned()),
-            num_iterations: Some(450),
+            num_iterations: Some(650),
             init_lr_frac: Some(0.8),
             warmdown_ratio: Some(0.3),
             final_lr_frac: Some(0.3),
             ..small_tuning()
         },
         sft: TuneFlags {
-            num_iterations: Some(300),
+            num_iterations: Some(500),
             init_lr_frac: Some(0.3),
             warmdown_ratio: Some(1.0),
             ..small_tuning()
