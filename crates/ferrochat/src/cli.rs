@@ -17,7 +17,7 @@ use crate::tune_settings::TuneFlags;
     version,
     propagate_version = true,
     after_help = "Examples:
-  ferrochat speedrun                              everything, on a small text made on the spot
+  ferrochat speedrun                              everything, on an invented world; then talk to it
   ferrochat speedrun --data shakespeare.txt       the same on your own text
   ferrochat speedrun --preset d20 --arch 2025-10 --dry-run
                                                   what a real run takes, before anything happens
@@ -37,12 +37,15 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Everything, end to end: tokenizer, base training, samples, report
+    /// Everything, end to end: tokenizer, base, mid, SFT, RL, DPO, report, then a talk
     #[command(
         args_override_self = true,
         after_help = "Examples:
   ferrochat speedrun
+  ferrochat speedrun --world 7 --run seven        another universe
   ferrochat speedrun --data notes/ --run notes --num-iterations 2000
+                                                  your own text: a base model that continues it
+  ferrochat speedrun --depth 4 --data shards/ --conversations talks.jsonl --run d4
   ferrochat speedrun --preset d24 --data climbmix/ --dry-run --price-per-hour 24
 
 Without --preset the preset is spark. An interrupted speedrun goes on where it was when the same line is typed again."
@@ -382,7 +385,7 @@ pub enum TokenizerCommand {
 /// `tokenizer train`
 #[derive(Args, Debug)]
 pub struct TokenizerTrainArgs {
-    /// Text file, folder of text, JSONL or Parquet shards [default: a small text made on the spot]
+    /// Text file, folder of text, JSONL or Parquet shards [default: the world, made on the spot]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// bpe or char
