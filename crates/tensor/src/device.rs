@@ -180,6 +180,15 @@ impl Device {
         }
     }
 
+    /// Overwrites what waits for reuse: whoever reads an element that was never set shows it.
+    pub(crate) fn fill_unused(&self, value: f32) {
+        for memory in self.0.pool.borrow().unused() {
+            let dtype = self.master_dtype();
+            let len = memory.bytes / dtype.bytes();
+            self.launch("fill", |b| b.fill(Buffer { memory, dtype, len }, value));
+        }
+    }
+
     /// A tensor whose elements are not set.
     ///
     /// # Panics

@@ -10,6 +10,7 @@
 //! * `ops/` has one file per operation: shapes, mathematics, gradient rule, tape record, cost.
 //! * [`Backend`] is the seam. Kernels receive opaque [`Buffer`]s and numbers; no slice of
 //!   floats crosses it, and reading a value back ([`Tensor::download`]) is an explicit synchronisation.
+//! * [`check`] says what is right: every operation as a case that any device must agree on with the oracle.
 //!
 //! This room must never know GPT, tokens or files.
 //!
@@ -25,6 +26,7 @@
 //! ```
 
 mod backend;
+pub mod check;
 mod cpu;
 mod device;
 mod dtype;

@@ -51,6 +51,11 @@ impl MemoryPool {
         self.free.entry(memory.bytes).or_default().push(memory);
     }
 
+    /// The blocks on the lists.
+    pub(crate) fn unused(&self) -> impl Iterator<Item = Memory> + '_ {
+        self.free.values().flatten().copied()
+    }
+
     /// Empties the lists.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Memory> + '_ {
         self.reserved_bytes = self.live_bytes;

@@ -8,9 +8,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::step::Network;
 use common::{cpu, cpu_levels};
 use ferrochat_tensor::Graph;
+use ferrochat_tensor::check::Network;
 
 /// The system's allocator, counting requests: of the whole process and of each thread.
 struct Counting;

@@ -1,9 +1,6 @@
 //! Every operation's gradient against central finite differences, in `f64` on the oracle.
 
-mod common;
-
-use common::cases::{AttentionSizes, Case, Cases, NllSizes};
-use common::{Random, norm, relative_error};
+use ferrochat_tensor::check::{AttentionSizes, Case, Cases, NllSizes, Random, norm, relative_error};
 use ferrochat_tensor::{Device, Graph, NllHead, Param, Tensor};
 
 /// Step of the differences, relative to the elements' size: truncation is about h², round-off about 1e-16/h.

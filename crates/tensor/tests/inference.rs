@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Random, cpu, cpu_levels, norm, relative_error, unit_roundoff};
+use common::{cpu, cpu_levels};
+use ferrochat_tensor::check::{Random, norm, relative_error, rounded, unit_roundoff};
 use ferrochat_tensor::{DType, Device, Graph, NllHead, Param, RotaryTable, Tensor};
 
 /// The oracle and every CPU level, each with the relative error it may make.
@@ -226,7 +227,7 @@ fn logits_agree_with_the_loss() {
             let mut random = Random::new(5);
             let x = device.tensor(&random.values(rows * channels, 1.0), [1, rows, channels]);
             let weight = Param::new(&device, "head", [padded, channels]);
-            weight.upload(&common::rounded(&device, &random.values(padded * channels, 0.5)));
+            weight.upload(&rounded(&device, &random.values(padded * channels, 0.5)));
             let head = NllHead {
                 weight: &weight,
                 vocab,

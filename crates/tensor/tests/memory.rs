@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::step::Network;
-use common::{Random, cpu, cpu_levels};
+use common::{cpu, cpu_levels};
+use ferrochat_tensor::check::{Network, Random};
 use ferrochat_tensor::{Cost, DType, Device, Graph, MemoryUse, Param};
 
 fn devices() -> Vec<Device> {

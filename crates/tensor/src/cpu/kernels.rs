@@ -53,7 +53,8 @@ impl Backend for Cpu {
             (Host::F32(from), DType::F32) => output::<f32>(to).copy_from_slice(from),
             (Host::F32(from), DType::Bf16) => fill_from(output(to), from.iter().map(|&v| bf16::from_f32(v))),
             (Host::F64(from), DType::F32) => fill_from(output(to), from.iter().map(|&v| v as f32)),
-            (Host::F64(from), DType::Bf16) => fill_from(output(to), from.iter().map(|&v| bf16::from_f64(v))),
+            // Not `bf16::from_f64`, which forgets the lower half of the fraction and so rounds to even what is not halfway.
+            (Host::F64(from), DType::Bf16) => fill_from(output(to), from.iter().map(|&v| bf16::from_f32(v as f32))),
             (Host::I32(from), DType::I32) => {
                 // SAFETY: an index buffer of host memory that no kernel uses meanwhile.
                 unsafe { to.host_mut() }.copy_from_slice(from);

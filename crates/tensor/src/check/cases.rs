@@ -1,8 +1,19 @@
 //! Every differentiable operation as a case: its inputs, and a closure that applies it.
 
-use ferrochat_tensor::{Activation, Graph, NllHead, Param, RotaryTable, Scalar, Shape, Tensor};
-
-use super::Random;
+use super::compare::{Allowance, Check, Output};
+use super::measure::norm;
+use super::procedure::round;
+use super::random::Random;
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::graph::Graph;
+use crate::ops::activation::Activation;
+use crate::ops::mix::Scalar;
+use crate::ops::nll::NllHead;
+use crate::ops::rotary::RotaryTable;
+use crate::param::Param;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
 
 /// A tensor to be made on some device.
 pub struct Input {
@@ -17,7 +28,9 @@ pub type Apply = Box<dyn Fn(&Graph, &[Tensor], &[Param]) -> Vec<Tensor>>;
 
 /// An operation with its inputs.
 pub struct Case {
-    /// What failed, for people.
+    /// The operation.
+    pub op: &'static str,
+    /// Operation and shape, for people.
     pub name: String,
     /// Tensors to differentiate by.
     pub inputs: Vec<Input>,
@@ -102,6 +115,7 @@ impl Cases {
 
     fn push(
         &mut self,
+        op: &'static str,
         name: String,
         inputs: Vec<Input>,
         params: Vec<Input>,
@@ -109,6 +123,7 @@ impl Cases {
         apply: impl Fn(&Graph, &[Tensor], &[Param]) -> Tensor + 'static,
     ) {
         self.list.push(Case {
+            op,
             name,
             inputs,
             params,
@@ -129,7 +144,7 @@ impl Cases {
         let ids = self.random.indices(batch * time, vocab);
         let table = self.input([vocab, channels], 1.0);
         let name = format!("embedding {batch}×{time} of {vocab}×{channels}");
-        self.push(name, vec![], vec![table], batch * time, move |g, _, p| {
+        self.push("embedding", name, vec![], vec![table], batch * time, move |g, _, p| {
             g.embedding(&p[0], &g.device().indices(&ids, [batch, time]))
         });
     }
@@ -138,14 +153,14 @@ impl Cases {
     pub fn rms_norm(&mut self, rows: usize, cols: usize) {
         let x = self.input([rows, cols], 1.7);
         let name = format!("rms_norm {rows}×{cols}");
-        self.push(name, vec![x], vec![], cols, |g, x, _| g.rms_norm(&x[0]));
+        self.push("rms_norm", name, vec![x], vec![], cols, |g, x, _| g.rms_norm(&x[0]));
     }
 
     /// RMS norm where eps matters: rows of size 10⁻⁴.
     pub fn rms_norm_of_small_rows(&mut self, rows: usize, cols: usize) {
         let x = self.input([rows, cols], 3e-4);
         let name = format!("rms_norm of small rows {rows}×{cols}");
-        self.push(name, vec![x], vec![], cols, |g, x, _| g.rms_norm(&x[0]));
+        self.push("rms_norm", name, vec![x], vec![], cols, |g, x, _| g.rms_norm(&x[0]));
     }
 
     /// Layer norm of rows.
@@ -156,18 +171,28 @@ impl Cases {
             self.input([cols], 1.0),
         );
         let name = format!("layer_norm {rows}×{cols}");
-        self.push(name, vec![x], vec![weight, bias], rows.max(cols), |g, x, p| {
-            g.layer_norm(&x[0], &p[0], &p[1], 1e-5)
-        });
+        self.push(
+            "layer_norm",
+            name,
+            vec![x],
+            vec![weight, bias],
+            rows.max(cols),
+            |g, x, p| g.layer_norm(&x[0], &p[0], &p[1], 1e-5),
+        );
     }
 
     /// A linear layer.
     pub fn linear(&mut self, rows: usize, inputs: usize, outputs: usize) {
         let (x, w) = (self.input([rows, inputs], 1.0), self.input([outputs, inputs], 0.5));
         let name = format!("linear {rows}×{inputs}→{outputs}");
-        self.push(name, vec![x], vec![w], rows.max(inputs).max(outputs), |g, x, p| {
-            g.linear(&x[0], &p[0])
-        });
+        self.push(
+            "linear",
+            name,
+            vec![x],
+            vec![w],
+            rows.max(inputs).max(outputs),
+            |g, x, p| g.linear(&x[0], &p[0]),
+        );
     }
 
     /// Three linear layers that read one tensor, two of them with one weight: gradients of tensors
@@ -180,7 +205,7 @@ impl Cases {
         );
         let name = format!("linear, shared, {rows}×{inputs}→{outputs}");
         let longest_sum = 3 * rows.max(inputs).max(outputs);
-        self.push(name, vec![x], vec![w, u], longest_sum, |g, x, p| {
+        self.push("linear", name, vec![x], vec![w, u], longest_sum, |g, x, p| {
             let a = g.linear(&x[0], &p[0]);
             let b = g.linear(&x[0], &p[1]);
             let c = g.linear(&g.scale(&x[0], 0.5), &p[0]);
@@ -193,7 +218,7 @@ impl Cases {
     pub fn rotary(&mut self, batch: usize, time: usize, heads: usize, head_dim: usize) {
         let x = self.input([batch, time, heads, head_dim], 1.4);
         let name = format!("rotary_qk_norm {batch}×{time}×{heads}×{head_dim}");
-        self.push(name, vec![x], vec![], head_dim, move |g, x, _| {
+        self.push("rotary_qk_norm", name, vec![x], vec![], head_dim, move |g, x, _| {
             // A small base turns all channels; more positions than are used.
             let table = RotaryTable::new(g.device(), time + 3, head_dim, 100.0);
             g.rotary_qk_norm(&x[0], &table, None, 1.2)
@@ -222,7 +247,7 @@ impl Cases {
         };
         let name = format!("attention {batch}×{time}, {heads}/{kv_heads} heads of {head_dim}, window {shown}");
         let longest_sum = head_dim.max(time * heads / kv_heads);
-        self.push(name, vec![q, k, v], vec![], longest_sum, move |g, x, _| {
+        self.push("attention", name, vec![q, k, v], vec![], longest_sum, move |g, x, _| {
             g.attention(&x[0], &x[1], &x[2], window)
         });
         // Probabilities, their gradients, and the result that the way back reads.
@@ -233,7 +258,7 @@ impl Cases {
     pub fn attention_to_itself(&mut self, time: usize, head_dim: usize) {
         let x = self.input([2, time, 3, head_dim], 1.0);
         let name = format!("attention to itself, {time}, {head_dim}");
-        self.push(name, vec![x], vec![], time.max(head_dim), |g, x, _| {
+        self.push("attention", name, vec![x], vec![], time.max(head_dim), |g, x, _| {
             g.attention(&x[0], &x[0], &x[0], usize::MAX)
         });
         self.rounds_inside(3);
@@ -244,7 +269,9 @@ impl Cases {
         for kind in ACTIVATIONS {
             let x = self.input([rows, cols], 2.0);
             let name = format!("{kind:?} {rows}×{cols}");
-            self.push(name, vec![x], vec![], 1, move |g, x, _| g.activation(kind, &x[0]));
+            self.push("activation", name, vec![x], vec![], 1, move |g, x, _| {
+                g.activation(kind, &x[0])
+            });
         }
     }
 
@@ -252,14 +279,16 @@ impl Cases {
     pub fn multiply(&mut self, rows: usize, cols: usize) {
         let (a, b) = (self.input([rows, cols], 1.0), self.input([rows, cols], 1.0));
         let name = format!("multiply {rows}×{cols}");
-        self.push(name, vec![a, b], vec![], 1, |g, x, _| g.multiply(&x[0], &x[1]));
+        self.push("multiply", name, vec![a, b], vec![], 1, |g, x, _| {
+            g.multiply(&x[0], &x[1])
+        });
     }
 
     /// A square and a cube: one tensor on both sides, gradients add.
     pub fn multiply_shared(&mut self, rows: usize, cols: usize) {
         let a = self.input([rows, cols], 1.0);
         let name = format!("multiply, shared, {rows}×{cols}");
-        self.push(name, vec![a], vec![], 3, |g, x, _| {
+        self.push("multiply", name, vec![a], vec![], 3, |g, x, _| {
             let square = g.multiply(&x[0], &x[0]);
             let cube = g.multiply(&square, &x[0]);
             g.add(&cube, &square)
@@ -272,23 +301,34 @@ impl Cases {
         let shape = [rows, cols];
         let len = rows * cols;
         let (a, b) = (self.input(shape, 1.0), self.input(shape, 1.0));
-        self.push(format!("add {shape:?}"), vec![a, b], vec![], 1, |g, x, _| {
+        self.push("mix", format!("add {shape:?}"), vec![a, b], vec![], 1, |g, x, _| {
             g.add(&x[0], &x[1])
         });
         let a = self.input(shape, 1.0);
-        self.push(format!("add to itself {shape:?}"), vec![a], vec![], 2, |g, x, _| {
-            g.add(&x[0], &x[0])
-        });
+        self.push(
+            "mix",
+            format!("add to itself {shape:?}"),
+            vec![a],
+            vec![],
+            2,
+            |g, x, _| g.add(&x[0], &x[0]),
+        );
         let a = self.input(shape, 1.0);
-        self.push(format!("scale {shape:?}"), vec![a], vec![], 1, |g, x, _| {
+        self.push("mix", format!("scale {shape:?}"), vec![a], vec![], 1, |g, x, _| {
             g.scale(&x[0], -1.75)
         });
         let (a, b) = (self.input(shape, 1.0), self.input(shape, 1.0));
-        self.push(format!("mix, constant {shape:?}"), vec![a, b], vec![], 2, |g, x, _| {
-            g.mix(&x[0], Scalar::Constant(0.3), &x[1], Scalar::Constant(1.0))
-        });
+        self.push(
+            "mix",
+            format!("mix, constant {shape:?}"),
+            vec![a, b],
+            vec![],
+            2,
+            |g, x, _| g.mix(&x[0], Scalar::Constant(0.3), &x[1], Scalar::Constant(1.0)),
+        );
         let (a, b, p) = (self.input(shape, 1.0), self.input(shape, 1.0), self.input([5], 1.0));
         self.push(
+            "mix",
             format!("mix, learned {shape:?}"),
             vec![a, b],
             vec![p],
@@ -304,6 +344,7 @@ impl Cases {
         );
         let (a, p, r) = (self.input(shape, 1.0), self.input([2], 1.0), self.input([1], 1.0));
         self.push(
+            "mix",
             format!("mix, twice the same {shape:?}"),
             vec![a],
             vec![p, r],
@@ -330,9 +371,14 @@ impl Cases {
         let gate = self.input([kv_heads, gate], 0.7);
         let name = format!("value_gate 2×{time}×{kv_heads}×{head_dim}, {channels} channels");
         let longest_sum = (2 * time).max(head_dim);
-        self.push(name, vec![v, x, ve], vec![gate], longest_sum, |g, x, p| {
-            g.value_gate(&x[0], &x[1], &x[2], &p[0])
-        });
+        self.push(
+            "value_gate",
+            name,
+            vec![v, x, ve],
+            vec![gate],
+            longest_sum,
+            |g, x, p| g.value_gate(&x[0], &x[1], &x[2], &p[0]),
+        );
     }
 
     /// Smear.
@@ -344,7 +390,7 @@ impl Cases {
         );
         let name = format!("smear {batch}×{time}×{channels}");
         let longest_sum = batch * time * channels;
-        self.push(name, vec![x], vec![gate, lambda], longest_sum, |g, x, p| {
+        self.push("smear", name, vec![x], vec![gate, lambda], longest_sum, |g, x, p| {
             g.smear(&x[0], &p[0], &p[1], None)
         });
     }
@@ -369,6 +415,7 @@ impl Cases {
         let x = self.input([batch, time, channels], 1.5);
         let head = self.input([padded_vocab, channels], 1.0);
         self.list.push(Case {
+            op: "weighted_nll",
             name: format!("weighted_nll {batch}×{time}×{channels}, {vocab} of {padded_vocab}, cap {softcap:?}"),
             inputs: vec![x],
             params: vec![head],
@@ -385,5 +432,63 @@ impl Cases {
                 vec![nll.loss, nll.nll]
             }),
         });
+    }
+}
+
+impl Check for Case {
+    fn op(&self) -> &'static str {
+        self.op
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Results, then the gradients of inputs and parameters for a random seed (1 for a loss).
+    fn outputs(&self, device: &Device, dtype: DType) -> Vec<Output> {
+        let graph = Graph::training(device);
+        let leaf = |input: &Input| graph.leaf(&device.tensor(&round(&input.values, dtype), input.shape));
+        let leaves: Vec<Tensor> = self.inputs.iter().map(leaf).collect();
+        let param = |input: &Input| {
+            let param = Param::new(device, "parameter", input.shape);
+            param.upload(&round(&input.values, dtype));
+            param
+        };
+        let params: Vec<Param> = self.params.iter().map(param).collect();
+        let results = (self.apply)(&graph, &leaves, &params);
+        let mut outputs = Vec::new();
+        let mut collect = |what: String, tensor: &Tensor, inner_roundings: usize| {
+            let is_master = tensor.dtype() == device.master_dtype() && dtype == DType::Bf16;
+            let allowance = Allowance::Within {
+                longest_sum: self.longest_sum,
+                roundings: inner_roundings + usize::from(!is_master),
+            };
+            outputs.push(Output::new(what, tensor.download_f64(), allowance));
+        };
+        for (i, result) in results.iter().enumerate() {
+            // A loss is made of master type alone.
+            let inner_roundings = if self.is_loss { 0 } else { self.inner_roundings };
+            collect(format!("result {i}"), result, inner_roundings);
+        }
+        let seed = if self.is_loss {
+            device.master_tensor(&[1.0], [1])
+        } else {
+            let values = Random::new(77).values(results[0].len(), 1.0);
+            device.tensor(&round(&values, dtype), results[0].shape())
+        };
+        let grads = graph.gradients(&results[0], &seed, &leaves.iter().collect::<Vec<_>>());
+        for (i, grad) in grads.iter().enumerate() {
+            let grad = grad.as_ref().expect("every input of a case has a gradient");
+            collect(format!("gradient of input {i}"), grad, self.inner_roundings);
+        }
+        for (i, param) in params.iter().enumerate() {
+            let grad = param.grad().expect("every parameter of a case has a gradient");
+            collect(format!("gradient of parameter {i}"), &grad, self.inner_roundings);
+        }
+        if self.is_loss {
+            // Positive and negative weights cancel in the loss: it is measured by its terms.
+            outputs[0].size = norm(&outputs[1].values);
+        }
+        outputs
     }
 }

@@ -1,9 +1,16 @@
 //! One training step of a small network that uses every fused operation and both optimizers:
 //! for tests of memory, cost and bits.
 
-use ferrochat_tensor::{AdamwStep, Device, Graph, NllHead, NormRule, Param, RotaryTable, Scalar, Shape, Tensor};
-
-use super::Random;
+use super::random::Random;
+use crate::device::Device;
+use crate::graph::Graph;
+use crate::ops::mix::Scalar;
+use crate::ops::nll::NllHead;
+use crate::ops::optimizer::{AdamwStep, NormRule};
+use crate::ops::rotary::RotaryTable;
+use crate::param::Param;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
 
 const VOCAB: usize = 61;
 const PADDED_VOCAB: usize = 64;

@@ -1,0 +1,247 @@
+//! One check on two devices, and what their results differ by.
+
+use super::measure::{error_relative_to, norm, tolerance};
+use crate::cpu::CpuOptions;
+use crate::device::{Device, TensorError};
+use crate::dtype::DType;
+
+/// How near a result must come to the reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Allowance {
+    /// Every element equal: copies, conversions.
+    Exact,
+    /// Within [`tolerance`].
+    Within {
+        /// The longest sum that an element is.
+        longest_sum: usize,
+        /// Roundings to the compute type on its way.
+        roundings: usize,
+    },
+}
+
+/// A result or gradient of a check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Which one, for people.
+    pub what: String,
+    /// Its elements.
+    pub values: Vec<f64>,
+    /// What errors are relative to: its norm, or the norm of the terms where a sum's terms cancel.
+    pub size: f64,
+    /// How near it must come.
+    pub allowance: Allowance,
+}
+
+impl Output {
+    /// A result that is measured by its own norm.
+    pub fn new(what: impl Into<String>, values: Vec<f64>, allowance: Allowance) -> Output {
+        Output {
+            what: what.into(),
+            size: norm(&values),
+            values,
+            allowance,
+        }
+    }
+}
+
+/// Something that can be done on any device.
+pub trait Check {
+    /// The operation, by the name of its kernel.
+    fn op(&self) -> &'static str;
+    /// Operation and shape, for people.
+    fn name(&self) -> &str;
+    /// All results and gradients on a device, from inputs that were rounded to `dtype`.
+    fn outputs(&self, device: &Device, dtype: DType) -> Vec<Output>;
+}
+
+/// How one result compares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Which result.
+    pub what: String,
+    /// ‖ours − reference‖/‖reference‖.
+    pub error: f64,
+    /// The most that it may be.
+    pub tolerance: f64,
+    /// A sentence if the error is too large, or that of a single element.
+    pub complaint: Option<String>,
+}
+
+/// How a check went on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The operation.
+    pub op: &'static str,
+    /// Operation and shape.
+    pub name: String,
+    /// Element type of the device.
+    pub dtype: DType,
+    /// Each result and gradient.
+    pub parts: Vec<Part>,
+    /// Whether a second run, in memory full of NaN, gave the same bits.
+    pub repeats: bool,
+}
+
+impl Outcome {
+    /// Nothing to complain of.
+    pub fn passed(&self) -> bool {
+        self.repeats && self.parts.iter().all(|part| part.complaint.is_none())
+    }
+
+    /// The result that comes nearest to its tolerance or exceeds it most.
+    pub fn worst(&self) -> Option<&Part> {
+        let ratio = |part: &Part| {
+            let ratio = if part.error == 0.0 {
+                0.0
+            } else {
+                part.error / part.tolerance
+            };
+            // Whatever has a complaint is worse than what has none.
+            if part.complaint.is_some() { 1e300 + ratio } else { ratio }
+        };
+        self.parts.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
+    }
+
+    /// All complaints as sentences that begin with operation, shape and element type.
+    pub fn complaints(&self) -> Vec<String> {
+        let name = format!("{} in {}", self.name, self.dtype.name());
+        let wrong = self
+            .parts
+            .iter()
+            .filter_map(|part| part.complaint.as_ref().map(|text| (part, text)));
+        let mut all: Vec<String> = wrong
+            .map(|(part, text)| format!("{name}: {} {text}", part.what))
+            .collect();
+        if !self.repeats {
+            all.push(format!("{name}: other bits when it ran a second time"));
+        }
+        all
+    }
+}
+
+/// How results compare with the reference's, part by part. `reference_dtype` is what the reference computes in: one
+/// that is not exact may be off as well.
+///
+/// # Panics
+/// If they are not the results of one check.
+pub fn disagreements(ours: &[Output], reference: &[Output], dtype: DType, reference_dtype: DType) -> Vec<Part> {
+    assert_eq!(ours.len(), reference.len(), "results of one check");
+    let pairs = ours.iter().zip(reference);
+    pairs
+        .map(|(ours, wanted)| part(ours, wanted, dtype, reference_dtype))
+        .collect()
+}
+
+/// Fewer elements than this are no statistics.
+const FEW: usize = 16;
+
+fn part(ours: &Output, wanted: &Output, dtype: DType, reference_dtype: DType) -> Part {
+    let tolerance = match ours.allowance {
+        Allowance::Exact => 0.0,
+        Allowance::Within { longest_sum, roundings } => {
+            // Among few numbers the errors of several roundings may all point one way.
+            let roundings = if ours.values.len() < FEW {
+                roundings * roundings
+            } else {
+                roundings
+            };
+            let own = match reference_dtype {
+                DType::F64 => 0.0,
+                _ => tolerance(reference_dtype, longest_sum, roundings),
+            };
+            own + tolerance(dtype, longest_sum, roundings)
+        }
+    };
+    let equal = ours.values == wanted.values;
+    let error = if equal {
+        0.0
+    } else {
+        error_relative_to(wanted.size, &ours.values, &wanted.values)
+    };
+    let complaint = if equal {
+        None
+    } else if error > tolerance {
+        Some(format!("is off by {error:.2e}, allowed {tolerance:.2e}"))
+    } else {
+        element_complaint(ours, wanted, tolerance)
+    };
+    Part {
+        what: ours.what.clone(),
+        error,
+        tolerance,
+        complaint,
+    }
+}
+
+/// Single elements may be off by a few times that of their own size and of the root mean square: a wrong element at
+/// the edge of a tile does not hide in a norm.
+fn element_complaint(ours: &Output, wanted: &Output, tolerance: f64) -> Option<String> {
+    let root_mean_square = wanted.size / (wanted.values.len() as f64).sqrt();
+    let pairs = ours.values.iter().zip(&wanted.values).enumerate();
+    pairs
+        .map(|(i, (a, b))| (i, a, b, 2.0 * tolerance * b.abs() + 8.0 * tolerance * root_mean_square))
+        .find(|(_, a, b, allowed)| (*a - *b).abs() > *allowed)
+        .map(|(i, a, b, allowed)| format!("has {a:e} instead of {b:e} at element {i}, allowed {allowed:.2e} beside it"))
+}
+
+/// The devices that say what is right.
+pub struct References {
+    /// Exact and slow.
+    oracle: Device,
+    /// For what would take the oracle minutes: the CPU in `f32`, itself checked against the oracle by the tests.
+    cpu: Device,
+}
+
+/// Floating-point operations up to which the oracle is asked.
+const ORACLE_FLOPS: f64 = 4e8;
+
+impl References {
+    /// Oracle and CPU, which runs the given kernel level (none: the best).
+    ///
+    /// # Errors
+    /// The CPU has no such kernel.
+    pub fn new(kernel: Option<&str>) -> Result<References, TensorError> {
+        let options = CpuOptions {
+            dtype: Some(DType::F32),
+            kernel: kernel.map(str::to_owned),
+            threads: None,
+        };
+        Ok(References {
+            oracle: Device::oracle(),
+            cpu: Device::cpu(&options)?,
+        })
+    }
+
+    /// The reference for a check: the oracle where its arithmetic is not too much for it.
+    pub fn of(&self, check: &dyn Check) -> &Device {
+        if cost(check) <= ORACLE_FLOPS {
+            &self.oracle
+        } else {
+            &self.cpu
+        }
+    }
+}
+
+/// Floating-point operations of a check.
+pub(super) fn cost(check: &dyn Check) -> f64 {
+    let dry = Device::oracle().dry_run();
+    check.outputs(&dry, DType::F32);
+    dry.take_cost().flops
+}
+
+/// Runs a check on a device, twice, and on the reference.
+pub fn compare(check: &dyn Check, device: &Device, reference: &Device) -> Outcome {
+    let dtype = device.compute_dtype();
+    let wanted = check.outputs(reference, dtype);
+    let ours = check.outputs(device, dtype);
+    // What the first run gave back serves the second one, which must not read what it did not write.
+    device.fill_unused(f32::NAN);
+    let again = check.outputs(device, dtype);
+    Outcome {
+        op: check.op(),
+        name: check.name().to_owned(),
+        dtype,
+        parts: disagreements(&ours, &wanted, dtype, reference.compute_dtype()),
+        repeats: ours == again,
+    }
+}
