@@ -63,8 +63,8 @@ impl Bpe {
     /// Appends the ids of `text`.
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
         let mut scratch = Scratch::default();
-        self.splitter.split(text, |piece| {
-            let piece = piece.as_bytes();
+        self.splitter.split(text, |start, end| {
+            let piece = &text.as_bytes()[start..end];
             match self.whole.get(piece) {
                 Some(&id) => ids.push(id),
                 None => self.merge_piece(piece, &mut scratch, ids),

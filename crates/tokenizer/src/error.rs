@@ -38,9 +38,14 @@ pub enum TokenizerError {
     /// Training was finished without a single character of text.
     #[error("there is no text to train a tokenizer on: every document was empty")]
     NoText,
-    /// A split pattern this build cannot match.
-    #[error("unknown split pattern {0:?}: only the patterns of nanochat, GPT-2 and cl100k_base are supported")]
-    UnknownPattern(String),
+    /// A split pattern that is no regular expression, or none that means the same everywhere.
+    #[error("cannot use the split pattern {pattern:?}: {problem}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 impl TokenizerError {

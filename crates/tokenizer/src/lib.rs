@@ -27,7 +27,7 @@ mod train;
 
 pub use character::CharTrainer;
 pub use error::TokenizerError;
-pub use split::{CL100K_PATTERN, GPT2_PATTERN, SPLIT_PATTERN};
+pub use split::{CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN, SPLIT_PATTERN};
 pub use tokenizer::{Kind, Tokenizer};
 pub use train::Trainer;
 

@@ -14,7 +14,10 @@ use crate::{Tokenizer, TokenizerError};
 
 /// See [`Tokenizer::from_tiktoken`].
 pub(crate) fn read(ranks: &[u8], pattern: &str) -> Result<Tokenizer, TokenizerError> {
-    let splitter = Splitter::new(pattern).ok_or_else(|| TokenizerError::UnknownPattern(pattern.to_owned()))?;
+    let splitter = Splitter::new(pattern).map_err(|problem| TokenizerError::Pattern {
+        pattern: pattern.to_owned(),
+        problem,
+    })?;
     parse(ranks)
         .and_then(|tokens| with_merges(splitter, tokens))
         .map_err(|fault| fault.in_file(Path::new("tiktoken ranks")))
@@ -130,10 +133,10 @@ mod tests {
         assert!(fault(&bytes_and("YWI= 256\nYWI= 257")).contains("rank 257"));
         assert!(fault(&bytes_and("YQ== 256")).contains("rank 256"));
         assert!(
-            read(&bytes_and(""), ".*")
+            read(&bytes_and(""), "(.*")
                 .unwrap_err()
                 .to_string()
-                .contains("unknown split pattern")
+                .contains("cannot use the split pattern \"(.*\"")
         );
     }
 }

@@ -90,7 +90,7 @@ impl Tokenizer {
     /// tokens. Ranks must be 0, 1, 2, … in any order of lines, and the first 256 the single bytes.
     ///
     /// # Errors
-    /// [`TokenizerError::UnknownPattern`] or, naming the line, [`TokenizerError::Malformed`].
+    /// [`TokenizerError::Pattern`] or, naming the line, [`TokenizerError::Malformed`].
     pub fn from_tiktoken(ranks: &[u8], pattern: &str) -> Result<Self, TokenizerError> {
         tiktoken::read(ranks, pattern)
     }

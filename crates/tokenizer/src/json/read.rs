@@ -155,15 +155,26 @@ fn check_special(added: &[AddedToken], first: u32) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The splitter of a `pre_tokenizer` that is a Split by some pattern and then a ByteLevel that only spells.
+fn splitter(pre_tokenizer: &Value) -> Result<Splitter, Fault> {
+    let pattern = &pre_tokenizer["pretokenizers"][0]["pattern"]["Regex"];
+    match pattern.as_str() {
+        Some(pattern) if *pre_tokenizer == bpe_pre_tokenizer(pattern) => Splitter::new(pattern).map_err(|problem| {
+            Fault::new(
+                "pre_tokenizer.pretokenizers[0].pattern",
+                format!("cannot be used: {problem}"),
+            )
+        }),
+        _ => {
+            let problem = "not supported: it must be a Split by a pattern, isolated, and then a ByteLevel \
+                           without regex and prefix space";
+            Err(Fault::new("pre_tokenizer", problem))
+        }
+    }
+}
+
 fn read_bpe(model: Model, pre_tokenizer: &Value) -> Result<Tokenizer, Fault> {
-    let splitter = Splitter::known_oniguruma()
-        .find(|pattern| *pre_tokenizer == bpe_pre_tokenizer(pattern))
-        .and_then(Splitter::new)
-        .ok_or_else(|| {
-            let problem = "not supported: it must be a Split by the pattern of nanochat, GPT-2 or \
-                           cl100k_base and then a ByteLevel without regex and prefix space";
-            Fault::new("pre_tokenizer", problem)
-        })?;
+    let splitter = splitter(pre_tokenizer)?;
     let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
     if affixes
         .iter()
