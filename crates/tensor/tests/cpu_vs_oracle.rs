@@ -7,8 +7,7 @@ mod common;
 
 use common::{cpu, cpu_levels};
 use ferrochat_tensor::check::{
-    Cases, GROUPS, Network, NllSizes, Outcome, Random, References, Sizes, compare, compare_all, disagreements,
-    relative_error, rounded,
+    Cases, GROUPS, Network, NllSizes, Outcome, Random, References, Sizes, compare, compare_all, disagreements, rounded,
 };
 use ferrochat_tensor::{DType, Device, Graph, Param, Shape};
 
@@ -72,7 +71,8 @@ groups!(
     weighted_nll,
     adamw,
     muon,
-    decoding
+    decoding,
+    network
 );
 
 /// What `selftest` does with any device: here with the CPU, small, a second time in memory full of NaN.
@@ -97,13 +97,14 @@ fn all_checks_pass_on_the_cpu() {
 #[test]
 fn small_checks_cost_little() {
     let dry = Device::oracle().dry_run();
+    let mut flops = 0.0;
     for group in GROUPS {
         for check in (group.checks)(Sizes::Small) {
             check.outputs(&dry, DType::F32);
         }
+        flops += dry.take_cost().flops;
     }
-    let flops = dry.take_cost().flops;
-    assert!(flops < 100e6, "{flops:e} floating-point operations");
+    assert!(flops < 150e6, "{flops:e} floating-point operations");
 }
 
 /// The oracle agrees with itself, so that a complaint is never the measure's fault.
@@ -164,31 +165,6 @@ fn rows_do_not_depend_on_each_other() {
             let part = device.tensor(&values[first * inputs..last * inputs], [last - first, inputs]);
             let part = graph.linear(&part, &weight).download();
             assert_eq!(part, all[first * outputs..last * outputs], "{}", device.name());
-        }
-    }
-}
-
-/// A whole forward and backward pass: loss and gradients like the oracle's.
-#[test]
-fn network_gradients() {
-    let oracle = Device::oracle();
-    let (loss, reference) = Network::new(&oracle, 3, 37).gradients();
-    for (kernel, dtype) in cpu_levels() {
-        let device = cpu(kernel, dtype, 2).expect("a level that was found");
-        let (our_loss, gradients) = Network::new(&device, 3, 37).gradients();
-        // Thirty operations deep; parameters are not rounded to bf16 for the oracle.
-        let (allowed, allowed_loss) = match dtype {
-            DType::Bf16 => (0.04, 1e-3),
-            _ => (1e-5, 1e-6),
-        };
-        let name = device.name();
-        assert!(
-            (our_loss / loss - 1.0).abs() < allowed_loss,
-            "{name}: loss {our_loss} for {loss}"
-        );
-        for ((parameter, ours), (_, wanted)) in gradients.iter().zip(&reference) {
-            let error = relative_error(ours, wanted);
-            assert!(error < allowed, "{name}: gradient of {parameter} is off by {error:.2e}");
         }
     }
 }

@@ -3,8 +3,10 @@
 //! Shapes are odd on purpose: rows and columns beside the multiples of 8, 16, 64 and 128 that kernels are made
 //! for, single rows, lengths that end in the middle of whatever a thread takes.
 
-use super::cases::{AttentionSizes, Case, Cases, NllSizes};
+use super::case::Case;
+use super::cases::{AttentionSizes, Cases, NllSizes};
 use super::compare::{Check, Outcome, References, compare};
+use super::network::NetworkCheck;
 use super::procedure::{Procedure, Procedures};
 use crate::device::Device;
 
@@ -42,6 +44,7 @@ pub const GROUPS: &[Group] = &[
     group("adamw", adamw),
     group("muon", muon),
     group("decoding", decoding),
+    group("network", network),
 ];
 
 const fn group(name: &'static str, checks: fn(Sizes) -> Vec<Box<dyn Check>>) -> Group {
@@ -382,4 +385,12 @@ fn decoding(sizes: Sizes) -> Vec<Box<dyn Check>> {
         procedures.logits(rows, channels, vocab, padded);
     }
     boxed(vec![], procedures.list)
+}
+
+fn network(sizes: Sizes) -> Vec<Box<dyn Check>> {
+    let shapes = chosen(sizes, &[(2, 9)], &[(3, 37)], &[(4, 130)]);
+    shapes
+        .into_iter()
+        .map(|(batch, time)| Box::new(NetworkCheck::new(batch, time)) as Box<dyn Check>)
+        .collect()
 }

@@ -1,8 +1,10 @@
 //! One training step of a small network that uses every fused operation and both optimizers:
 //! for tests of memory, cost and bits.
 
+use super::compare::{Allowance, Check, Output};
 use super::random::Random;
 use crate::device::Device;
+use crate::dtype::DType;
 use crate::graph::Graph;
 use crate::ops::mix::Scalar;
 use crate::ops::nll::NllHead;
@@ -209,4 +211,47 @@ fn orthogonal_step(device: &Device, trained: &Trained, grad: &Tensor) {
     device.normalize(&update, NormRule::Snap { target, eps: 1e-6 });
     device.normuon(&update, &trained.second, 0.9);
     device.cautious_update(trained.param.value(), &update, 0.02, 0.1);
+}
+
+/// The whole network as a check: loss, the gradient of every parameter, and the parameters after two steps.
+pub(super) struct NetworkCheck {
+    name: String,
+    batch: usize,
+    time: usize,
+}
+
+impl NetworkCheck {
+    pub(super) fn new(batch: usize, time: usize) -> NetworkCheck {
+        let name = format!("network of all operations, {batch}×{time}");
+        NetworkCheck { name, batch, time }
+    }
+}
+
+impl Check for NetworkCheck {
+    fn op(&self) -> &'static str {
+        "network"
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn outputs(&self, device: &Device, _: DType) -> Vec<Output> {
+        let mut network = Network::new(device, self.batch, self.time);
+        let (loss, gradients) = network.gradients();
+        // Thirty operations deep; parameters are not rounded to bf16 for the reference.
+        let [of_loss, of_gradients, of_updates] =
+            [(1e-6, 1e-3), (1e-5, 0.04), (1e-4, 0.02)].map(|(f32, bf16)| Allowance::Measured { f32, bf16 });
+        let mut outputs = vec![Output::new("loss", vec![loss], of_loss)];
+        for (name, gradient) in gradients {
+            outputs.push(Output::new(format!("gradient of {name}"), gradient, of_gradients));
+        }
+        network.trained.iter().for_each(|trained| trained.param.clear_grad());
+        let loss = |tensor: Tensor| tensor.download_f64();
+        let losses: Vec<f64> = (0..2).flat_map(|_| loss(network.train())).collect();
+        outputs.push(Output::new("losses of two steps", losses, of_loss));
+        let parameters = network.parameters().into_iter().map(f64::from).collect();
+        outputs.push(Output::new("parameters after them", parameters, of_updates));
+        outputs
+    }
 }
