@@ -239,6 +239,10 @@ pub trait Backend {
     /// `to[i] += from[i]`, one element type.
     fn add_assign(&self, from: Buffer, to: Buffer);
 
+    /// Which compute copy serves a product: a backend with one copy for both says which.
+    fn compute_copy_layout(&self, layout: Layout) -> Layout {
+        layout
+    }
     /// Size of the compute copy wanted of a matrix `[out_features, in_features]`; none: the master is used.
     fn compute_copy_bytes(&self, out_features: usize, in_features: usize, layout: Layout) -> Option<usize>;
     /// Makes the compute copy of `weight.master`.

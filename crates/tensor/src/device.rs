@@ -26,6 +26,9 @@ pub enum TensorError {
         /// Bytes in use at that moment.
         live: usize,
     },
+    /// The hardware or its driver failed. Raised as a panic payload like [`TensorError::OutOfMemory`].
+    #[error("{0}")]
+    Fault(String),
 }
 
 /// Arithmetic asked of a device since the last [`Device::take_cost`].

@@ -28,6 +28,8 @@
 mod backend;
 pub mod check;
 mod cpu;
+#[cfg(target_os = "linux")]
+pub mod cuda;
 mod device;
 mod dtype;
 mod graph;

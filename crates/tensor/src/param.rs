@@ -121,6 +121,7 @@ impl Param {
             out_features,
             in_features,
         };
+        let layout = device.backend().compute_copy_layout(layout);
         let Some(bytes) = device.backend().compute_copy_bytes(out_features, in_features, layout) else {
             return weight;
         };

@@ -1,0 +1,128 @@
+// What all kernels share: element types, 16-byte vectors, sums with a fixed order. Prepended to every source.
+//
+// Nothing is included: NVRTC alone must be able to compile this. `T` is the compute type, ELEMENT_BF16 or ELEMENT_F32.
+// Arguments of kernels are pointers, int, long long and float only. Tests compile the same files as C++ for the host
+// (tests/card), which defines KERNEL and DYNAMIC_SHARED itself.
+
+#ifndef KERNEL
+// KERNEL(name, most threads of a block, (parameters)) { body }
+#define KERNEL(name, threads, parameters) extern "C" __global__ void __launch_bounds__(threads) name parameters
+// DYNAMIC_SHARED(float, tile): the block's dynamic shared memory, aligned to 16 bytes.
+#define DYNAMIC_SHARED(type, name)                                        \
+    extern __shared__ __align__(16) unsigned char dynamic_shared_bytes[]; \
+    type* name = reinterpret_cast<type*>(dynamic_shared_bytes)
+#endif
+
+// The upper half of a float.
+struct bf16 {
+    unsigned short bits;
+};
+
+#ifdef ELEMENT_BF16
+typedef bf16 T;
+#else
+typedef float T;
+#endif
+
+__device__ __forceinline__ float to_float(float x) { return x; }
+__device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
+
+template <typename E> __device__ __forceinline__ E from_float(float x);
+template <> __device__ __forceinline__ float from_float<float>(float x) { return x; }
+// To the nearest, ties to even; NaN stays NaN.
+template <> __device__ __forceinline__ bf16 from_float<bf16>(float x) {
+    unsigned bits = __float_as_uint(x);
+    bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    unsigned rounded = nan ? (bits >> 16) | 0x40u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    bf16 result;
+    result.bits = static_cast<unsigned short>(rounded);
+    return result;
+}
+
+// Elements of type E in 16 bytes, as floats. Addresses must be multiples of 16.
+template <typename E> struct Vector;
+template <> struct Vector<float> {
+    static const int lanes = 4;
+    float values[4];
+    __device__ __forceinline__ void load(const float* from) {
+        float4 raw = *reinterpret_cast<const float4*>(from);
+        values[0] = raw.x, values[1] = raw.y, values[2] = raw.z, values[3] = raw.w;
+    }
+    __device__ __forceinline__ void store(float* to) const {
+        *reinterpret_cast<float4*>(to) = make_float4(values[0], values[1], values[2], values[3]);
+    }
+};
+template <> struct Vector<bf16> {
+    static const int lanes = 8;
+    float values[8];
+    __device__ __forceinline__ void load(const bf16* from) {
+        uint4 raw = *reinterpret_cast<const uint4*>(from);
+        unsigned words[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            values[2 * i] = __uint_as_float(words[i] << 16);
+            values[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+        }
+    }
+    __device__ __forceinline__ void store(bf16* to) const {
+        unsigned words[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            unsigned low = from_float<bf16>(values[2 * i]).bits;
+            unsigned high = from_float<bf16>(values[2 * i + 1]).bits;
+            words[i] = low | high << 16;
+        }
+        *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+    }
+};
+typedef Vector<T> VectorT;
+
+// True if rows of `cols` elements that begin at a multiple of 16 bytes all do.
+template <typename E> __device__ __forceinline__ bool whole_vectors(long long cols) {
+    return cols % Vector<E>::lanes == 0;
+}
+
+// A grid-stride loop: first index and step of this thread.
+__device__ __forceinline__ long long grid_first() {
+    return static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ long long grid_step() { return static_cast<long long>(gridDim.x) * blockDim.x; }
+
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+    for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(0xffffffffu, x, distance);
+    return x;
+}
+__device__ __forceinline__ float warp_max(float x) {
+#pragma unroll
+    for (int distance = 16; distance > 0; distance /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, distance));
+    return x;
+}
+
+// The sum over a block whose size is a multiple of 32, known to every thread. All threads must come here. `shared`
+// has room for 32 floats and may be used again at once.
+__device__ __forceinline__ float block_sum(float x, float* shared) {
+    x = warp_sum(x);
+    int warps = blockDim.x / 32;
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = 0.0f;
+    for (int warp = 0; warp < warps; warp++) x += shared[warp];
+    __syncthreads();
+    return x;
+}
+__device__ __forceinline__ float block_max(float x, float* shared) {
+    x = warp_max(x);
+    int warps = blockDim.x / 32;
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = shared[0];
+    for (int warp = 1; warp < warps; warp++) x = fmaxf(x, shared[warp]);
+    __syncthreads();
+    return x;
+}
+
+// `+=` or `=`.
+template <typename E> __device__ __forceinline__ void put(E* to, float value, int accumulate) {
+    *to = from_float<E>(accumulate ? to_float(*to) + value : value);
+}
