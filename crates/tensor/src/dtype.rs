@@ -1,7 +1,7 @@
 //! Element types. What a type means to the hardware is the backend's business.
 
 /// Element type of a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// IEEE single precision.
     F32,

@@ -7,7 +7,13 @@ use crate::ops::activation::Activation;
 use crate::ops::optimizer::{AdamwStep, NormRule};
 
 impl Cuda {
-    pub(super) fn attention_forward(&self, args: &AttentionArgs, (q, k, v): (Buffer, Buffer, Buffer), y: Buffer, logsumexp: Buffer) {
+    pub(super) fn attention_forward(
+        &self,
+        args: &AttentionArgs,
+        (q, k, v): (Buffer, Buffer, Buffer),
+        y: Buffer,
+        logsumexp: Buffer,
+    ) {
         todo!()
     }
     pub(super) fn attention_gradients(

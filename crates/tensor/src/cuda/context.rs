@@ -96,10 +96,16 @@ impl Context {
         let count = initialise()?;
         let refuse = |sentence: String| Err(TensorError::Unsupported(sentence));
         if count == 0 {
-            return refuse("no GPU: the NVIDIA driver is there but shows no card (CUDA_VISIBLE_DEVICES may hide it)".into());
+            return refuse(
+                "no GPU: the NVIDIA driver is there but shows no card (CUDA_VISIBLE_DEVICES may hide it)".into(),
+            );
         }
         if index >= count {
-            let cards = if count == 1 { "one card, number 0".into() } else { format!("cards 0 to {}", count - 1) };
+            let cards = if count == 1 {
+                "one card, number 0".into()
+            } else {
+                format!("cards 0 to {}", count - 1)
+            };
             return refuse(format!("there is no GPU {index}: the driver shows {cards}"));
         }
         let info = describe(index)?;
@@ -143,7 +149,8 @@ impl Context {
     /// Waits for everything that was asked for.
     pub(super) fn synchronize(&self) {
         // SAFETY: the stream lives as long as the context.
-        unsafe { stream::synchronize(self.stream) }.unwrap_or_else(|error| fault("waiting for the GPU", sentence(error)));
+        unsafe { stream::synchronize(self.stream) }
+            .unwrap_or_else(|error| fault("waiting for the GPU", sentence(error)));
     }
 
     /// Bytes free on the card.

@@ -16,7 +16,13 @@ impl Cuda {
     pub(super) fn multiply_elements(&self, a: Buffer, b: Buffer, y: Buffer, accumulate: bool) {
         todo!()
     }
-    pub(super) fn mix_elements(&self, (a, alpha): (Buffer, ScalarArg), b: Option<(Buffer, ScalarArg)>, y: Buffer, accumulate: bool) {
+    pub(super) fn mix_elements(
+        &self,
+        (a, alpha): (Buffer, ScalarArg),
+        b: Option<(Buffer, ScalarArg)>,
+        y: Buffer,
+        accumulate: bool,
+    ) {
         todo!()
     }
     pub(super) fn scalar_gradient_of(&self, x: Buffer, dy: Buffer, factor: f32, dscalar: Buffer, index: usize) {

@@ -23,7 +23,13 @@ impl Cuda {
     pub(super) fn smear_rows(&self, args: &SmearArgs, x: Buffer, previous: Option<Buffer>, y: Buffer) {
         todo!()
     }
-    pub(super) fn smear_rows_backward(&self, args: &SmearArgs, (x, dy, dx): (Buffer, Buffer, Buffer), dgate: Buffer, dlambda: Buffer) {
+    pub(super) fn smear_rows_backward(
+        &self,
+        args: &SmearArgs,
+        (x, dy, dx): (Buffer, Buffer, Buffer),
+        dgate: Buffer,
+        dlambda: Buffer,
+    ) {
         todo!()
     }
 }

@@ -109,7 +109,10 @@ impl Grid {
 
     /// A grid-stride loop over `len` elements, of which a thread takes 8 at a time.
     pub(super) fn elementwise(len: usize) -> Grid {
-        Grid::new(len.div_ceil(8 * ELEMENTWISE_THREADS).clamp(1, 1 << 16), ELEMENTWISE_THREADS)
+        Grid::new(
+            len.div_ceil(8 * ELEMENTWISE_THREADS).clamp(1, 1 << 16),
+            ELEMENTWISE_THREADS,
+        )
     }
 
     /// With dynamic shared memory.
@@ -216,12 +219,7 @@ impl Scratch {
         let block = self.context.allocate(class);
         self.block.set(block);
         block.map_or_else(
-            || {
-                std::panic::panic_any(crate::device::TensorError::OutOfMemory {
-                    bytes: class,
-                    live: 0,
-                })
-            },
+            || std::panic::panic_any(crate::device::TensorError::OutOfMemory { bytes: class, live: 0 }),
             |block| block.address as u64,
         )
     }

@@ -13,7 +13,15 @@ impl Cuda {
     pub(super) fn nll(&self, args: &NllArgs, gradients: Option<&NllGradients>) {
         todo!()
     }
-    pub(super) fn plain_logits(&self, x: Buffer, head: Weight, vocab: usize, softcap: Option<f32>, logits: Buffer, rows: usize) {
+    pub(super) fn plain_logits(
+        &self,
+        x: Buffer,
+        head: Weight,
+        vocab: usize,
+        softcap: Option<f32>,
+        logits: Buffer,
+        rows: usize,
+    ) {
         todo!()
     }
 }

@@ -244,8 +244,8 @@ fn make(handle: sys::cublasLtHandle_t, product: &Product, key: &Key) -> Result<P
     ];
     // SAFETY: the workspace's size is a size_t, an alignment a uint32_t; all handles were made above.
     let heuristic = unsafe {
-        let workspace = Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-        result::set_matmul_pref_attribute(preference, workspace, (&raw const WORKSPACE).cast(), size_of::<usize>())?;
+        let (workspace, bytes) = (Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, WORKSPACE);
+        result::set_matmul_pref_attribute(preference, workspace, (&raw const bytes).cast(), size_of::<usize>())?;
         for (attribute, exponent) in alignments.into_iter().zip(key.alignments) {
             let bytes = 1u32 << exponent;
             result::set_matmul_pref_attribute(preference, attribute, (&raw const bytes).cast(), size_of::<u32>())?;

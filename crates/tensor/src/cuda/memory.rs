@@ -45,12 +45,20 @@ impl Cuda {
         if value.to_bits() == 0 {
             return self.context.clear(to.address(), to.len * to.dtype.bytes());
         }
-        self.launch("memory", "fill", to.dtype, Grid::elementwise(to.len), args![to, value, to.len]);
+        self.launch(
+            "memory",
+            "fill",
+            to.dtype,
+            Grid::elementwise(to.len),
+            args![to, value, to.len],
+        );
     }
 
     pub(super) fn convert(&self, from: Buffer, to: Buffer) {
         if from.dtype == to.dtype {
-            return self.context.copy(from.address(), to.address(), from.len * from.dtype.bytes());
+            return self
+                .context
+                .copy(from.address(), to.address(), from.len * from.dtype.bytes());
         }
         todo!()
     }

@@ -33,7 +33,17 @@ macro_rules! sources {
         pub const SOURCES: &[Source] = &[$(Source { name: $name, text: include_str!(concat!("source/", $name, ".cu")) }),*];
     };
 }
-sources!("attention", "elementwise", "gates", "loss", "memory", "norms", "optimizer", "rotary", "sample");
+sources!(
+    "attention",
+    "elementwise",
+    "gates",
+    "loss",
+    "memory",
+    "norms",
+    "optimizer",
+    "rotary",
+    "sample"
+);
 
 /// Machine code and what the compiler said.
 pub struct Compiled {
@@ -85,10 +95,15 @@ pub fn compile(source: &Source, dtype: DType, architecture: &str, verbose: bool)
     // SAFETY: the program lives until `destroy_program` below.
     let compiled = unsafe { nvrtc::compile_program(program, &options) };
     // SAFETY: as above.
-    let log = unsafe { nvrtc::get_program_log(program) }.map(|log| text_of(&log)).unwrap_or_default();
+    let log = unsafe { nvrtc::get_program_log(program) }
+        .map(|log| text_of(&log))
+        .unwrap_or_default();
     let result = match compiled {
         Ok(()) => machine_code(program).map(|code| Compiled { code, log }),
-        Err(error) => Err(format!("{}.cu does not compile for {architecture}: {error}\n{log}", source.name)),
+        Err(error) => Err(format!(
+            "{}.cu does not compile for {architecture}: {error}\n{log}",
+            source.name
+        )),
     };
     // SAFETY: nobody uses the program after this.
     let _ = unsafe { nvrtc::destroy_program(program) };
@@ -150,11 +165,10 @@ impl Modules {
         if let Some(function) = self.functions.borrow().get(&(file, name, dtype)) {
             return Rc::clone(function);
         }
-        let module = *self
-            .loaded
-            .borrow_mut()
-            .entry((file, dtype))
-            .or_insert_with(|| self.load(file, dtype).unwrap_or_else(|error| std::panic::panic_any(error)));
+        let module = *self.loaded.borrow_mut().entry((file, dtype)).or_insert_with(|| {
+            self.load(file, dtype)
+                .unwrap_or_else(|error| std::panic::panic_any(error))
+        });
         let c_name = CString::new(name).expect("names of kernels hold no zero byte");
         // SAFETY: the module stays loaded as long as `self`.
         let handle = unsafe { result::module::get_function(module, c_name) }
@@ -176,7 +190,10 @@ impl Modules {
         // SAFETY: the kernel is loaded.
         let allowed = unsafe { result::function::set_function_attribute(function.handle, attribute, bytes as i32) };
         allowed.unwrap_or_else(|error| {
-            let what = format!("asking for {bytes} bytes of shared memory for the kernel {}", function.name);
+            let what = format!(
+                "asking for {bytes} bytes of shared memory for the kernel {}",
+                function.name
+            );
             fault(&what, sentence(error));
         });
     }

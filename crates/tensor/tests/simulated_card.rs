@@ -1,0 +1,65 @@
+//! The GPU backend on a simulated card (`tests/card`), against the oracle: every kernel, every launch, every product.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod card;
+
+use ferrochat_tensor::check::{GROUPS, References, Sizes, compare};
+use ferrochat_tensor::cuda::CudaOptions;
+use ferrochat_tensor::{DType, Device};
+
+fn simulated(dtype: DType) -> Device {
+    card::install();
+    let options = CudaOptions {
+        dtype: Some(dtype),
+        ..CudaOptions::default()
+    };
+    Device::cuda(&options).expect("the simulated card")
+}
+
+/// Runs the checks of a group in both element types.
+fn check_group(name: &str) {
+    let group = GROUPS
+        .iter()
+        .find(|group| group.name == name)
+        .expect("a group of checks");
+    let references = References::new(None).unwrap();
+    for dtype in [DType::F32, DType::Bf16] {
+        let device = simulated(dtype);
+        let mut complaints = Vec::new();
+        for check in (group.checks)(Sizes::Small) {
+            let outcome = compare(&*check, &device, references.of(&*check));
+            complaints.extend(outcome.complaints());
+        }
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    }
+}
+
+macro_rules! groups {
+    ($($name:ident),*) => {
+        $(#[test]
+        fn $name() {
+            check_group(stringify!($name));
+        })*
+
+        #[test]
+        fn every_group_is_checked() {
+            let names: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
+            assert_eq!(names, [$(stringify!($name)),*]);
+        }
+    };
+}
+groups!(
+    elements,
+    elementwise,
+    embedding,
+    norms,
+    rotary,
+    gates,
+    matmul,
+    linear,
+    attention,
+    weighted_nll,
+    adamw,
+    muon,
+    decoding
+);
