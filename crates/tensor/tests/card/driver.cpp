@@ -70,7 +70,7 @@ int cuDeviceGetCount(int* count) { *count = cards(); return OK; }
 int cuDeviceGet(int* device, int ordinal) { *device = ordinal; return ordinal < cards() ? OK : INVALID_DEVICE; }
 int cuDeviceGetName(char* name, int size, int) { snprintf(name, size, "Simulated Card"); return OK; }
 int cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = total(); return OK; }
-int cuDeviceGetUuid_v2(char* uuid, int device) { memset(uuid, device, 16); return OK; }
+
 int cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
         case 75: *value = capability() / 10; return OK;

@@ -18,7 +18,6 @@ pub(super) struct Opened {
 
 /// What the driver calls of ours and of cudarc need, by the names that cudarc asks for.
 const DRIVER_SYMBOLS: &[&str] = &[
-    "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -76,7 +75,6 @@ const CUBLAS_LT_SYMBOLS: &[&str] = &[
     "cublasLtMatmulPreferenceSetAttribute",
     "cublasLtMatrixLayoutCreate",
     "cublasLtMatrixLayoutDestroy",
-    "cublasLtMatrixLayoutSetAttribute",
 ];
 
 const NCCL_SYMBOLS: &[&str] = &["ncclGetVersion"];
