@@ -7,12 +7,15 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::tokens::Tokens;
 use crate::{Tokenizer, TokenizerError};
 
 /// A character vocabulary without its special tokens.
 pub(crate) struct Characters {
     /// Ascending; the id is the position. Never empty.
     pub sorted: Vec<char>,
+    /// The same as UTF-8.
+    pub tokens: Tokens,
     ids: FxHashMap<char, u32>,
     replacement: u32,
 }
@@ -29,6 +32,7 @@ impl Characters {
             .find_map(|wanted| ids.get(wanted).copied())
             .unwrap_or(0);
         Some(Self {
+            tokens: sorted.iter().map(char::to_string).collect(),
             sorted,
             ids,
             replacement,

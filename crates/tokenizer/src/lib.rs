@@ -18,11 +18,13 @@ mod byte_level;
 mod character;
 mod error;
 mod file;
+mod hash;
 mod json;
 mod merges;
 mod split;
 mod tiktoken;
 mod tokenizer;
+mod tokens;
 mod train;
 
 pub use character::CharTrainer;

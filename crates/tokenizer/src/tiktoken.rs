@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::bpe::{Bpe, Scratch};
+use crate::bpe::Bpe;
 use crate::error::Fault;
 use crate::split::Splitter;
 use crate::{Tokenizer, TokenizerError};
@@ -19,7 +19,7 @@ pub(crate) fn read(ranks: &[u8], pattern: &str) -> Result<Tokenizer, TokenizerEr
         problem,
     })?;
     parse(ranks)
-        .and_then(|tokens| with_merges(splitter, tokens))
+        .and_then(|tokens| with_merges(splitter, &tokens))
         .map_err(|fault| fault.in_file(Path::new("tiktoken ranks")))
 }
 
@@ -54,7 +54,7 @@ fn parse(ranks: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
     Ok(lines.into_iter().map(|(_, token, _)| token).collect())
 }
 
-fn with_merges(splitter: Splitter, tokens: Vec<Vec<u8>>) -> Result<Tokenizer, Fault> {
+fn with_merges(splitter: Splitter, tokens: &[Vec<u8>]) -> Result<Tokenizer, Fault> {
     let mut byte_order = [0; 256];
     let mut seen = [false; 256];
     for (rank, slot) in byte_order.iter_mut().enumerate() {
@@ -70,23 +70,19 @@ fn with_merges(splitter: Splitter, tokens: Vec<Vec<u8>>) -> Result<Tokenizer, Fa
         }
     }
     let mut bpe = Bpe::new(splitter, &byte_order);
-    let mut scratch = Scratch::default();
-    let mut halves = Vec::new();
     for (rank, token) in tokens.iter().enumerate().skip(256) {
-        halves.clear();
-        bpe.merge_piece(token, &mut scratch, &mut halves);
-        let &[left, right] = &halves[..] else {
+        let &[left, right] = &bpe.merge_so_far(token)[..] else {
             let problem = format!(
                 "the token {:?} is not a merge of two earlier ones",
                 token.escape_ascii().to_string()
             );
             return Err(Fault::new(format!("rank {rank}"), problem));
         };
-        if !bpe.push((left, right), token) {
+        if !bpe.push((left, right)) {
             return Err(Fault::new(format!("rank {rank}"), "a token that was there before"));
         }
     }
-    Ok(Tokenizer::from_bpe(bpe, tokens))
+    Ok(Tokenizer::from_bpe(bpe))
 }
 
 /// See [`Tokenizer::to_tiktoken`].

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bpe::Bpe;
 use crate::character::Characters;
+use crate::tokens::Tokens;
 use crate::{SPECIAL_TOKENS, TokenizerError, file, json, tiktoken};
 
 /// What the ordinary tokens of a [`Tokenizer`] are.
@@ -29,41 +30,31 @@ pub(crate) enum Vocabulary {
 /// It never changes after it was made; put it in an `Arc` to share it between threads.
 pub struct Tokenizer {
     pub(crate) vocabulary: Vocabulary,
-    /// The bytes of all tokens, one after the other.
-    bytes: Vec<u8>,
-    /// Where the bytes of each token end.
-    ends: Vec<usize>,
     fingerprint: OnceLock<String>,
 }
 
 impl Tokenizer {
-    /// `tokens` are the bytes of each ordinary token.
-    fn new(vocabulary: Vocabulary, tokens: impl Iterator<Item = impl AsRef<[u8]>>) -> Self {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        for token in tokens {
-            bytes.extend_from_slice(token.as_ref());
-            ends.push(bytes.len());
-        }
-        for name in SPECIAL_TOKENS {
-            bytes.extend_from_slice(name.as_bytes());
-            ends.push(bytes.len());
-        }
+    fn new(vocabulary: Vocabulary) -> Self {
         Self {
             vocabulary,
-            bytes,
-            ends,
             fingerprint: OnceLock::new(),
         }
     }
 
-    pub(crate) fn from_bpe(bpe: Bpe, tokens: Vec<Vec<u8>>) -> Self {
-        debug_assert_eq!(tokens.len(), 256 + bpe.merges.len());
-        Self::new(Vocabulary::Bpe(Box::new(bpe)), tokens.into_iter())
+    pub(crate) fn from_bpe(bpe: Bpe) -> Self {
+        Self::new(Vocabulary::Bpe(Box::new(bpe)))
     }
 
     pub(crate) fn from_characters(characters: Characters) -> Self {
-        let tokens: Vec<String> = characters.sorted.iter().map(char::to_string).collect();
-        Self::new(Vocabulary::Characters(characters), tokens.into_iter())
+        Self::new(Vocabulary::Characters(characters))
+    }
+
+    /// The bytes of the ordinary tokens.
+    fn tokens(&self) -> &Tokens {
+        match &self.vocabulary {
+            Vocabulary::Bpe(bpe) => &bpe.tokens,
+            Vocabulary::Characters(characters) => &characters.tokens,
+        }
     }
 
     /// Reads a `tokenizer.json` that [`save`](Self::save) wrote, as it is or after Hugging Face
@@ -110,12 +101,12 @@ impl Tokenizer {
 
     /// How many ids there are, special tokens included.
     pub fn vocab_size(&self) -> usize {
-        self.ends.len()
+        self.ordinary_size() + SPECIAL_TOKENS.len()
     }
 
     /// How many ids are not special tokens; the special ones begin here.
     pub(crate) fn ordinary_size(&self) -> usize {
-        self.ends.len() - SPECIAL_TOKENS.len()
+        self.tokens().len()
     }
 
     /// The id of `<|bos|>`, which begins every document.
@@ -177,12 +168,10 @@ impl Tokenizer {
 
     /// The bytes of one id: a special token's name, and nothing for an id outside the vocabulary.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
-        let id = id as usize;
-        let Some(&end) = self.ends.get(id) else {
-            return &[];
-        };
-        let start = if id == 0 { 0 } else { self.ends[id - 1] };
-        &self.bytes[start..end]
+        match (id as usize).checked_sub(self.ordinary_size()) {
+            None => self.tokens().get(id),
+            Some(special) => SPECIAL_TOKENS.get(special).map_or(&[], |name| name.as_bytes()),
+        }
     }
 
     /// For bits per byte: how many bytes each id stands for, 0 for special tokens. `[vocab_size]`.

@@ -114,16 +114,13 @@ impl Trainer {
             progress,
         );
         let mut bpe = Bpe::new(self.splitter, &std::array::from_fn(|byte| byte as u8));
-        let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
         for pair in merges {
-            let bytes = [&tokens[pair.0 as usize][..], &tokens[pair.1 as usize][..]].concat();
-            let new = bpe.push(pair, &bytes);
+            let new = bpe.push(pair);
             // Equal bytes between the same boundaries are always merged alike, so that the same token
             // cannot be learned twice.
             debug_assert!(new, "the same token learned twice");
-            tokens.push(bytes);
         }
-        Ok(Tokenizer::from_bpe(bpe, tokens))
+        Ok(Tokenizer::from_bpe(bpe))
     }
 }
 

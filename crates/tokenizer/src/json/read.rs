@@ -235,12 +235,12 @@ fn read_bpe(model: Model, pre_tokenizer: &Value) -> Result<Tokenizer, Fault> {
             let problem = format!("it does not make the token with id {}", 256 + k);
             return Err(Fault::new(place(), problem));
         }
-        if !bpe.push(pair, token) {
+        if !bpe.push(pair) {
             return Err(Fault::new(place(), "it makes a token that was there before"));
         }
     }
     drop(ids);
-    Ok(Tokenizer::from_bpe(bpe, tokens))
+    Ok(Tokenizer::from_bpe(bpe))
 }
 
 fn read_characters(model: Model, pre_tokenizer: &Value) -> Result<Tokenizer, Fault> {
