@@ -3,6 +3,7 @@
 //! * [`GptConfig`] says what a model looks like; [`GptConfig::from_depth`] makes one from the depth alone.
 //! * [`Gpt`] declares every parameter once and computes the loss. `gpt.rs` is the file to read first.
 //! * [`Optimizer`] updates parameters (AdamW and Muon), [`Schedule`] and [`Horizon`] say how fast and how long.
+//! * [`check`] compares a device with stored numbers of the reference.
 //! * [`checkpoint`] saves and resumes a run, [`Generator`] and [`Decoder`] continue prompts with a [`KvCache`].
 //!
 //! This room must never know data sets, conversations or HTTP, and `gpt.rs` no concrete device.
@@ -35,6 +36,7 @@
 
 mod arch;
 mod cache;
+pub mod check;
 pub mod checkpoint;
 mod config;
 mod declare;

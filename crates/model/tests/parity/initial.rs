@@ -1,9 +1,10 @@
 //! Starting weights: shape, bounds, mean and deviation of every parameter.
 
 use ferrochat_model::Gpt;
+use ferrochat_model::check::config;
 use ferrochat_tensor::Device;
 
-use super::fixture::{config, json};
+use super::fixture::json;
 
 /// Allowed distance of a sample's statistics in standard errors.
 const SIGMAS: f64 = 5.0;

@@ -1,26 +1,79 @@
 //! Our numbers against the reference's, read from the fixtures that `cargo xtask parity` makes.
-//!
-//! Distances are ‖ours − reference‖/‖reference‖; a reference of zero norm fails, since it would prove nothing.
+//! What any device can be compared with is in [`ferrochat_model::check`].
 
 #![allow(clippy::unwrap_used)] // the whole crate is a test
 
 mod fixture;
 mod initial;
-mod model;
-mod optimizer;
 mod schedules;
-mod trajectory;
 
+use ferrochat_model::check::PARITIES;
 use ferrochat_tensor::{CpuOptions, DType, Device};
 
-/// The backends that must agree with the reference: the oracle, and the CPU in `f32`.
-fn devices() -> [(&'static str, Device); 2] {
-    let options = CpuOptions {
-        dtype: Some(DType::F32),
-        ..CpuOptions::default()
+/// The backends that must agree with the reference: the oracle, and the CPU in both types.
+fn devices() -> [(&'static str, Device); 3] {
+    let cpu = |dtype| {
+        let options = CpuOptions {
+            dtype: Some(dtype),
+            ..CpuOptions::default()
+        };
+        Device::cpu(&options).expect("every machine computes in f32 and bf16")
     };
     [
         ("oracle", Device::oracle()),
-        ("cpu", Device::cpu(&options).expect("every machine computes in f32")),
+        ("cpu", cpu(DType::F32)),
+        ("cpu in bf16", cpu(DType::Bf16)),
     ]
+}
+
+fn check(index: usize, at_least: usize) {
+    let parity = &PARITIES[index];
+    for (backend, device) in devices() {
+        let parts = (parity.run)(&device);
+        assert!(parts.len() >= at_least, "{}: {} comparisons", parity.name, parts.len());
+        for part in parts {
+            let what = part.what;
+            assert!(
+                part.complaint.is_none(),
+                "{backend}: {}, {what}: {:?}",
+                parity.name,
+                part.complaint
+            );
+        }
+    }
+}
+
+#[test]
+fn model_of_2026_07_agrees_with_the_reference() {
+    check(0, 20);
+}
+
+#[test]
+fn model_of_2025_10_agrees_with_transformers() {
+    check(1, 15);
+}
+
+#[test]
+fn adamw_agrees_with_the_reference() {
+    check(2, 6);
+}
+
+#[test]
+fn muon_agrees_with_the_reference() {
+    check(3, 6);
+}
+
+#[test]
+fn trajectory_of_2026_07_agrees_with_the_reference() {
+    check(4, 20);
+}
+
+#[test]
+fn trajectory_of_2025_10_agrees_with_transformers() {
+    check(5, 15);
+}
+
+#[test]
+fn every_comparison_has_its_test() {
+    assert_eq!(PARITIES.len(), 6);
 }

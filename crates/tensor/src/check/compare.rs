@@ -1,6 +1,6 @@
 //! One check on two devices, and what their results differ by.
 
-use super::measure::{error_relative_to, norm, tolerance};
+use super::measure::{error_relative_to, norm, relative_error, tolerance};
 use crate::cpu::CpuOptions;
 use crate::device::{Device, TensorError};
 use crate::dtype::DType;
@@ -91,6 +91,35 @@ pub struct Part {
     pub tolerance: f64,
     /// A sentence if the error is too large, or that of a single element.
     pub complaint: Option<String>,
+}
+
+impl Part {
+    /// Numbers beside stored ones, where ‖ours − reference‖/‖reference‖ may be `tolerance`; a reference of zero norm
+    /// fails, since it would prove nothing.
+    ///
+    /// # Panics
+    /// If there are not as many of both.
+    pub fn measured(what: impl Into<String>, ours: &[f32], reference: &[f32], tolerance: f64) -> Part {
+        let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x)).collect() };
+        let error = relative_error(&wide(ours), &wide(reference));
+        let too_large = || format!("is off by {error:.2e}, allowed {tolerance:.0e}");
+        Part {
+            what: what.into(),
+            error,
+            tolerance,
+            complaint: (error > tolerance).then(too_large),
+        }
+    }
+
+    /// What must hold beside numbers; `otherwise` says what is wrong.
+    pub fn required(what: impl Into<String>, holds: bool, otherwise: impl Into<String>) -> Part {
+        Part {
+            what: what.into(),
+            error: 0.0,
+            tolerance: 0.0,
+            complaint: (!holds).then(|| otherwise.into()),
+        }
+    }
 }
 
 /// How a check went on a device.
