@@ -222,12 +222,12 @@ impl Plan {
         }
     }
 
-    /// Refuses a run that this machine's memory cannot hold.
+    /// Refuses a run that the memory of the device cannot hold.
     ///
     /// # Errors
     /// One sentence, as usage.
-    pub fn refuse_too_much_memory(&self) -> Result<()> {
-        let Some(available) = crate::machine::available_memory() else {
+    pub fn refuse_too_much_memory(&self, device: &Device) -> Result<()> {
+        let Some(available) = available_memory(device) else {
             return Ok(());
         };
         if self.memory_bytes > available {
@@ -240,6 +240,12 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Bytes that tensors of a device may still take: its own memory, or the machine's.
+pub fn available_memory(device: &Device) -> Option<u64> {
+    let own = device.available_bytes().map(|bytes| bytes as u64);
+    own.or_else(crate::machine::available_memory)
 }
 
 fn dials(settings: &Settings, vocab_size: usize) -> Dials {

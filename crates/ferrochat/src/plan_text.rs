@@ -3,8 +3,8 @@
 use crate::format::{bytes, duration, flop_rate, push, short, thousands};
 use crate::plan::Plan;
 
-/// The table of `--dry-run`.
-pub fn table(plan: &Plan) -> String {
+/// The table of `--dry-run`; `available` is what memory there is, in bytes.
+pub fn table(plan: &Plan, available: Option<u64>) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
         push(&mut text, format_args!("{name:<16}{value}\n"));
@@ -87,7 +87,6 @@ pub fn table(plan: &Plan) -> String {
     if let Some(how) = &plan.data.shards_how {
         row("", how.clone());
     }
-    let available = crate::machine::available_memory();
     let here = available.map_or_else(String::new, |available| {
         format!(", {} available here", bytes(available))
     });

@@ -10,7 +10,7 @@ use crate::cli::{MachineArgs, PlanArgs, RunArgs};
 use crate::device;
 use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder, check_writable};
-use crate::plan::Plan;
+use crate::plan::{Plan, available_memory};
 use crate::record::{StageRecord, State};
 use crate::settings::{Flags, Settings};
 use crate::stages::tokenizer::{self, Recipe};
@@ -64,7 +64,7 @@ pub fn prepare(home: &Home, flags: &Flags, run: &RunArgs, threads: Option<usize>
     settings.dtype = Some(device::dtype_name(&device).to_owned());
     settings.eval_tokens = Some(plan_of_run.eval_tokens);
     if !plan.dry_run {
-        plan_of_run.refuse_too_much_memory()?;
+        plan_of_run.refuse_too_much_memory(&device)?;
         check_writable(&folder.root, plan_of_run.disk_bytes)?;
     }
     Ok(Prepared {
@@ -106,7 +106,7 @@ impl Prepared {
         if args.json {
             return crate::output::print_json(&self.plan);
         }
-        crate::output::print(&plan_text::table(&self.plan))
+        crate::output::print(&plan_text::table(&self.plan, available_memory(&self.device)))
     }
 }
 

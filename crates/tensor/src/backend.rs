@@ -224,6 +224,10 @@ pub trait Backend {
 
     /// A block of at least `bytes` bytes aligned to 64, or nothing if there is none.
     fn allocate(&self, bytes: usize) -> Option<Memory>;
+    /// Bytes that are free in a memory of the device's own; none where it computes in the machine's.
+    fn available_bytes(&self) -> Option<usize> {
+        None
+    }
     /// Gives a block back to the system.
     fn release(&self, memory: Memory);
     /// Waits for all work.

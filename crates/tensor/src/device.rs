@@ -169,6 +169,18 @@ impl Device {
         }
     }
 
+    /// Bytes that are free in the device's own memory, with what waits here for reuse; none where it computes in the
+    /// machine's memory.
+    pub fn available_bytes(&self) -> Option<usize> {
+        let pool = self.0.pool.borrow();
+        let waiting = if self.0.dry {
+            0
+        } else {
+            pool.reserved_bytes - pool.live_bytes
+        };
+        self.0.backend.available_bytes().map(|free| free + waiting)
+    }
+
     /// Waits until all work asked for is done.
     pub fn synchronize(&self) {
         self.launch("synchronize", |b| b.synchronize());

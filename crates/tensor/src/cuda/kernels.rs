@@ -29,6 +29,10 @@ impl Backend for Cuda {
         self.context.allocate(bytes)
     }
 
+    fn available_bytes(&self) -> Option<usize> {
+        Some(self.context.free_bytes())
+    }
+
     fn release(&self, memory: Memory) {
         self.context.release(memory);
     }
