@@ -97,6 +97,11 @@ pub(super) struct Grid {
 /// Threads of a block of an elementwise kernel.
 pub(super) const ELEMENTWISE_THREADS: usize = 256;
 
+/// Elements that a kernel loads at once: `Vector<T>::lanes` in `source/common.cuh`.
+pub(super) fn vector_lanes(dtype: DType) -> usize {
+    16 / dtype.bytes()
+}
+
 impl Grid {
     /// `blocks` blocks of `threads` threads.
     pub(super) fn new(blocks: usize, threads: usize) -> Grid {

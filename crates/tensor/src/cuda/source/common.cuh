@@ -77,6 +77,14 @@ template <> struct Vector<bf16> {
 };
 typedef Vector<T> VectorT;
 
+// One element with the interface of a vector, for rows that are not whole vectors: a body is written once for both.
+template <typename E> struct Single {
+    static const int lanes = 1;
+    float values[1];
+    __device__ __forceinline__ void load(const E* from) { values[0] = to_float(*from); }
+    __device__ __forceinline__ void store(E* to) const { *to = from_float<E>(values[0]); }
+};
+
 // True if rows of `cols` elements that begin at a multiple of 16 bytes all do.
 template <typename E> __device__ __forceinline__ bool whole_vectors(long long cols) {
     return cols % Vector<E>::lanes == 0;
@@ -91,6 +99,12 @@ __device__ __forceinline__ long long grid_step() { return static_cast<long long>
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
     for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(0xffffffffu, x, distance);
+    return x;
+}
+// The sum over a group of neighbouring lanes, known to each; `lanes` is a power of two up to 32. The whole warp must
+// come here.
+__device__ __forceinline__ float group_sum(float x, int lanes) {
+    for (int distance = lanes / 2; distance > 0; distance /= 2) x += __shfl_xor_sync(0xffffffffu, x, distance);
     return x;
 }
 __device__ __forceinline__ float warp_max(float x) {
