@@ -124,6 +124,11 @@ pub fn nvrtc() -> Result<(), LibraryError> {
     finding(Kind::Nvrtc).usable()
 }
 
+/// How to get an NVRTC that fits the driver, as the end of a sentence.
+pub(super) fn nvrtc_remedy() -> String {
+    Kind::Nvrtc.remedy(finding(Kind::Driver).version)
+}
+
 fn finding(kind: Kind) -> &'static Finding {
     static FINDINGS: [OnceLock<Finding>; 4] = [const { OnceLock::new() }; 4];
     FINDINGS[kind as usize].get_or_init(|| {

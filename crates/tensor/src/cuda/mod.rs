@@ -1,9 +1,9 @@
 //! The GPU backend: cuBLASLt for matrix products, our own kernels for everything else, one stream, no host
 //! synchronisation but `synchronize`, `download` and `sample`.
 //!
-//! `context.rs` is the card, its stream and memory; `modules.rs` turns `source/*.cu` into machine code and keeps it;
-//! `launch.rs` is the one way to start a kernel; `matmul.rs` is cuBLASLt. Every other file has the host side of the
-//! kernels of the source file of its name, and `kernels.rs` is the seam.
+//! `context.rs` is the card, its stream and memory; `sources.rs` turns `source/*.cu` into machine code, `cache.rs`
+//! keeps that on disk, `modules.rs` loads it; `launch.rs` is the one way to start a kernel; `matmul.rs` is cuBLASLt.
+//! Every other file has the host side of the kernels of the source file of its name, and `kernels.rs` is the seam.
 //!
 //! Kernels are compiled once per element type: inside a `.cu` file `T` is the compute type. This room must never know
 //! GPT, tokens or files other than its kernel cache.
@@ -12,6 +12,7 @@ pub mod cards;
 pub mod libraries;
 
 mod attention;
+mod cache;
 mod context;
 mod elementwise;
 mod gates;
@@ -25,6 +26,7 @@ mod norms;
 mod optimizer;
 mod rotary;
 mod sample;
+mod sources;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -32,8 +34,11 @@ use std::rc::Rc;
 use crate::device::{Device, TensorError};
 use crate::dtype::DType;
 
+pub use cache::keep;
 pub use context::CardInfo;
-pub use modules::{Compiled, SOURCES, Source, architecture, compile, keep};
+pub use sources::{
+    ARCHITECTURES, CompileError, Compiled, ELEMENTS, SOURCES, Source, architecture, architectures, compile,
+};
 
 use context::Context;
 use launch::Scratch;

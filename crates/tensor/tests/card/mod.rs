@@ -16,6 +16,7 @@ pub fn libraries() -> &'static Path {
 }
 
 /// Points this process to the simulated card. Called before anything asks for a GPU.
+#[allow(dead_code, reason = "some tests point processes of their own to it")]
 pub fn install() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {

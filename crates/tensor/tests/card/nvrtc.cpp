@@ -7,7 +7,7 @@
 #include <string>
 
 namespace {
-enum { OK = 0, COMPILATION = 6 };
+enum { OK = 0, INVALID_OPTION = 5, COMPILATION = 6 };
 struct Program { std::string name, source, code; };
 }
 
@@ -20,14 +20,22 @@ int nvrtcCreateProgram(Program** program, const char* source, const char* name, 
 }
 int nvrtcDestroyProgram(Program** program) { delete *program; *program = nullptr; return OK; }
 int nvrtcCompileProgram(Program* program, int count, const char* const* options) {
-    std::string element, file = program->name;
-    bool architecture = false;
+    std::string element, architecture, file = program->name;
     for (int i = 0; i < count; i++) {
         if (!strcmp(options[i], "-DELEMENT_BF16")) element = "bf16";
         if (!strcmp(options[i], "-DELEMENT_F32")) element = "f32";
-        architecture |= !strncmp(options[i], "--gpu-architecture=sm_", 22);
+        if (!strncmp(options[i], "--gpu-architecture=sm_", 22)) architecture = options[i] + 19;
     }
-    if (element.empty() || !architecture || file.size() < 3) return COMPILATION;
+    if (element.empty() || architecture.empty() || file.size() < 3) return COMPILATION;
+    // The newest architecture that this compiler knows: 90 is sm_90.
+    const char* newest = getenv("SIMULATED_NVRTC");
+    if (newest && atoi(architecture.c_str() + 3) > atoi(newest)) return INVALID_OPTION;
+    // A file with a line for each compilation.
+    if (const char* path = getenv("SIMULATED_COMPILATIONS"))
+        if (FILE* log = fopen(path, "a")) {
+            fprintf(log, "%s %s %s\n", file.c_str(), element.c_str(), architecture.c_str());
+            fclose(log);
+        }
     program->code = "simulated card\n" + file.substr(0, file.size() - 3) + "\n" + element + "\n";
     return OK;
 }
