@@ -1,6 +1,7 @@
 //! Compiled kernels on disk, on the simulated card: who compiles, who reads, and what becomes of damage. Each user of a
 //! card is a process of its own, as in life.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![allow(clippy::unwrap_used)]
 
 mod card;
 

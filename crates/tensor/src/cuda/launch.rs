@@ -168,7 +168,7 @@ impl Cuda {
             grid.blocks
         );
         if grid.shared > DEFAULT_SHARED {
-            self.modules.allow_shared(&function, grid.shared);
+            function.allow_shared(grid.shared);
         }
         let [x, y, z] = grid.blocks.map(|blocks| blocks as u32);
         let mut pointers = [std::ptr::null_mut::<c_void>(); MAX_ARGS];

@@ -24,13 +24,29 @@ pub(super) struct Function {
     name: &'static str,
 }
 
+impl Function {
+    /// Lets the kernel use more shared memory than every card has.
+    pub(super) fn allow_shared(&self, bytes: usize) {
+        let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the kernel is loaded.
+        let allowed = unsafe { result::function::set_function_attribute(self.handle, attribute, bytes as i32) };
+        allowed.unwrap_or_else(|error| {
+            let what = format!("asking for {bytes} bytes of shared memory for the kernel {}", self.name);
+            fault(&what, sentence(error));
+        });
+    }
+}
+
+/// A file of kernels, a kernel of it, and an element type.
+type Key = (&'static str, &'static str, DType);
+
 /// The modules of one card, loaded as they are needed.
 pub(super) struct Modules {
     architectures: Vec<String>,
     driver_version: usize,
     folders: Vec<PathBuf>,
     loaded: RefCell<HashMap<(&'static str, DType), sys::CUmodule>>,
-    functions: RefCell<HashMap<(&'static str, &'static str, DType), Rc<Function>>>,
+    functions: RefCell<HashMap<Key, Rc<Function>>>,
 }
 
 impl Modules {
@@ -66,20 +82,6 @@ impl Modules {
             .borrow_mut()
             .insert((file, name, dtype), Rc::clone(&function));
         function
-    }
-
-    /// Lets a kernel use more shared memory than every card has.
-    pub(super) fn allow_shared(&self, function: &Function, bytes: usize) {
-        let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        // SAFETY: the kernel is loaded.
-        let allowed = unsafe { result::function::set_function_attribute(function.handle, attribute, bytes as i32) };
-        allowed.unwrap_or_else(|error| {
-            let what = format!(
-                "asking for {bytes} bytes of shared memory for the kernel {}",
-                function.name
-            );
-            fault(&what, sentence(error));
-        });
     }
 
     fn load(&self, file: &'static str, dtype: DType) -> Result<sys::CUmodule, TensorError> {
