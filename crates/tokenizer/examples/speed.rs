@@ -60,6 +60,12 @@ fn encode(name: &str, files: &[String], repeat: usize) -> Result<(), Failure> {
         }
     });
     report("encode, one thread", name, bytes, &one, tokens);
+    drop(ids);
+
+    let all = measure(repeat, || {
+        tokens = tokenizer.encode_batch(&texts).iter().map(Vec::len).sum();
+    });
+    report("encode, all cores", name, bytes, &all, tokens);
     Ok(())
 }
 

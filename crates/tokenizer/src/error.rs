@@ -46,6 +46,12 @@ pub enum TokenizerError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A name that is not one of the [`SPECIAL_TOKENS`](crate::SPECIAL_TOKENS).
+    #[error("{name:?} is not a special token: those are {}", crate::SPECIAL_TOKENS.join(", "))]
+    UnknownSpecial {
+        /// The name.
+        name: String,
+    },
 }
 
 impl TokenizerError {

@@ -7,12 +7,15 @@
 //! | module | one job |
 //! | --- | --- |
 //! | [`tokenizer`](Tokenizer) | the public face: one type for both kinds |
-//! | `split` | text to pieces, by the reference pattern |
-//! | `bpe` | one piece to ids, by the learned merges |
+//! | `batch` | many texts, over all cores |
+//! | `split` | text to pieces, by a pattern |
+//! | `bpe` | pieces to ids, by the learned merges |
+//! | `special` | special tokens spelled out in text, where that is allowed |
 //! | `character` | one id for each character |
 //! | `train`, `merges` | text to chunk counts, chunk counts to merges |
 //! | `json`, `tiktoken`, `file` | the files |
 
+mod batch;
 mod bpe;
 mod byte_level;
 mod character;
@@ -21,6 +24,7 @@ mod file;
 mod hash;
 mod json;
 mod merges;
+mod special;
 mod split;
 mod tiktoken;
 mod tokenizer;

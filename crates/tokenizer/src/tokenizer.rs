@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bpe::Bpe;
 use crate::character::Characters;
+use crate::special::{self, Part};
 use crate::tokens::Tokens;
 use crate::{SPECIAL_TOKENS, TokenizerError, file, json, tiktoken};
 
@@ -135,6 +136,21 @@ impl Tokenizer {
             Vocabulary::Bpe(bpe) => bpe.encode_into(text, ids),
             Vocabulary::Characters(characters) => characters.encode_into(text, ids),
         }
+    }
+
+    /// The ids of a text in which the special tokens in `allowed`, where they are spelled out, become their
+    /// ids; all others stay text. Only for text from those who may end a conversation.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownSpecial`] for a name that is no special token.
+    pub fn encode_with_special(&self, text: &str, allowed: &[&str]) -> Result<Vec<u32>, TokenizerError> {
+        let allowed = special::indices(allowed)?;
+        let mut ids = Vec::new();
+        special::split(text, &allowed, |part| match part {
+            Part::Text(text) => self.encode_ordinary_into(text, &mut ids),
+            Part::Special(index) => ids.push(self.bos() + index as u32),
+        });
+        Ok(ids)
     }
 
     /// The first character of the text that encoding would lose, with its byte position. Always `None`

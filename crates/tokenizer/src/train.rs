@@ -81,8 +81,8 @@ impl Trainer {
         }
         self.characters += characters as u64;
         let chunks = &mut self.chunks;
-        self.splitter.split(&document[..end], |start, end| {
-            let piece = &document[start..end];
+        self.splitter.split(&document[..end], &mut |start, end| {
+            let piece: &str = &document[start..end];
             if let Some(count) = chunks.get_mut(piece) {
                 *count += 1;
             } else {

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-use ferrochat_tokenizer::{Kind, SPECIAL_TOKENS, SPLIT_PATTERN, Tokenizer, Trainer};
+use ferrochat_tokenizer::{CharTrainer, Kind, SPECIAL_TOKENS, SPLIT_PATTERN, Tokenizer, Trainer};
 
 const TEXT: &str = include_str!("fixtures/text.txt");
 const RANKS: &str = include_str!("fixtures/ranks.tiktoken");
@@ -20,6 +20,12 @@ fn trained(text: &str) -> Tokenizer {
     let mut trainer = Trainer::new(800).unwrap().doc_cap(usize::MAX);
     trainer.feed(text);
     trainer.finish(&mut |_, _| ()).unwrap()
+}
+
+fn characters() -> Tokenizer {
+    let mut trainer = CharTrainer::new();
+    trainer.feed(TEXT);
+    trainer.finish().unwrap()
 }
 
 fn check(tokenizer: &Tokenizer) {
@@ -95,6 +101,41 @@ fn ids_bytes_and_special_tokens() {
     let ids = tokenizer.encode_ordinary(TEXT);
     let bytes: u32 = ids.iter().map(|&id| lengths[id as usize]).sum();
     assert_eq!(bytes as usize, TEXT.len());
+}
+
+#[test]
+fn special_tokens_where_they_are_allowed() {
+    let tokenizer = trained(TEXT);
+    let text = "<|bos|>bread<|user_start|> and<|bos|>";
+    let ids = tokenizer.encode_with_special(text, &["<|bos|>"]).unwrap();
+    assert_eq!((ids[0], ids[ids.len() - 1]), (791, 791));
+    assert_eq!(
+        ids[1..ids.len() - 1],
+        tokenizer.encode_ordinary("bread<|user_start|> and")
+    );
+    assert_eq!(tokenizer.decode(&ids), text);
+    assert_eq!(
+        tokenizer.encode_with_special(text, &[]).unwrap(),
+        tokenizer.encode_ordinary(text)
+    );
+    let error = tokenizer.encode_with_special(text, &["<|endoftext|>"]).unwrap_err();
+    assert!(error.to_string().contains("<|endoftext|>"));
+}
+
+#[test]
+fn batches_are_their_texts() {
+    let texts: Vec<String> = (0..3000)
+        .map(|k| TEXT.chars().cycle().skip(k % 700).take(k % 1300).collect())
+        .collect();
+    for tokenizer in [trained(TEXT), characters()] {
+        let alone: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode_ordinary(text)).collect();
+        assert!(tokenizer.encode_batch(&texts) == alone);
+        for threads in [0, 1, 3, 8] {
+            assert!(tokenizer.encode_batch_on(&texts, threads) == alone);
+        }
+        assert!(tokenizer.encode_batch::<&str>(&[]).is_empty());
+        assert_eq!(tokenizer.encode_batch(&["", "a"])[0].len(), 0);
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 
 use crate::hash::{self, Key};
 
-/// Sets in the cache, 64 bytes each.
-const SETS_LOG2: u32 = 15;
+/// Sets of a new cache, 64 bytes each, and of one that has seen much: 32 KiB and 4 MiB.
+const FEWEST_LOG2: u32 = 9;
+const MOST_LOG2: u32 = 16;
 
 /// The most ids of a piece that is remembered.
 pub const MOST_IDS: usize = 3;
@@ -26,23 +27,32 @@ struct Set([Entry; 2]);
 
 /// See the module.
 pub struct Cache {
-    sets: Box<[Set; 1 << SETS_LOG2]>,
+    sets: Vec<Set>,
+    /// 64 less the logarithm of their number.
+    shift: u32,
+    /// Pieces that were not here since the cache last grew.
+    misses: usize,
+}
+
+#[inline(always)]
+fn hash_of(key: Key) -> u64 {
+    hash::of_two(0, key[0], key[1])
 }
 
 impl Cache {
     pub fn new() -> Self {
-        let sets = vec![Set::default(); 1 << SETS_LOG2].into_boxed_slice();
-        let Ok(sets) = sets.try_into() else {
-            unreachable!("that many were made")
-        };
-        Self { sets }
+        Self {
+            sets: vec![Set::default(); 1 << FEWEST_LOG2],
+            shift: 64 - FEWEST_LOG2,
+            misses: 0,
+        }
     }
 
     /// What `key` became when it last came; `make` says so if that is forgotten, and answers false if there
     /// were more ids than can be remembered (and has put them elsewhere).
     #[inline(always)]
     pub fn get(&mut self, key: Key, make: impl FnOnce(&mut Ids) -> bool) -> Option<Ids> {
-        let set = &mut self.sets[(hash::of_two(0, key[0], key[1]) >> (64 - SETS_LOG2)) as usize].0;
+        let set = &mut self.sets[(hash_of(key) >> self.shift) as usize].0;
         if set[0].key == key {
             return Some(set[0].ids);
         }
@@ -56,6 +66,60 @@ impl Cache {
             return None;
         }
         set[1] = Entry { key, ids };
+        self.misses += 1;
+        if self.misses > self.sets.len() * 2 {
+            self.grow();
+        }
         Some(ids)
+    }
+
+    /// Four times the room, as long as there may be more.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        self.misses = 0;
+        if self.shift <= 64 - MOST_LOG2 {
+            return;
+        }
+        self.shift = (self.shift - 2).max(64 - MOST_LOG2);
+        let larger = vec![Set::default(); 1 << (64 - self.shift)];
+        for old in std::mem::replace(&mut self.sets, larger) {
+            for entry in old.0.into_iter().filter(|entry| entry.key != Key::default()) {
+                let set = &mut self.sets[(hash_of(entry.key) >> self.shift) as usize].0;
+                let free = usize::from(set[0].key != Key::default());
+                set[free] = entry;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembers_while_it_grows() {
+        let mut cache = Cache::new();
+        let mut made = 0;
+        for k in 0..500_000_u64 {
+            // Every other time the same twenty.
+            let k = if k % 2 == 0 { k % 40 } else { 1000 + k };
+            let ids = cache.get([k, 1 << 56], |ids| {
+                made += 1;
+                *ids = [k as u32, 2, 3, 3];
+                true
+            });
+            assert_eq!(ids, Some([k as u32, 2, 3, 3]));
+        }
+        assert!(cache.sets.len() == 1 << MOST_LOG2);
+        assert!(made < 250_000 + 200, "the twenty are forgotten too often: {made}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_remembered() {
+        let mut cache = Cache::new();
+        for _ in 0..2 {
+            assert_eq!(cache.get([1, 1 << 56], |_| false), None);
+        }
     }
 }

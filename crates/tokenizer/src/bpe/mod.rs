@@ -20,7 +20,7 @@ mod tests;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::hash::{self, KEY_BYTES};
-use crate::split::Splitter;
+use crate::split::{Splitter, Visit};
 use crate::tokens::Tokens;
 use cache::{Cache, MOST_IDS};
 use long::Long;
@@ -36,6 +36,8 @@ pub(crate) struct Bpe {
     byte_ids: [u32; 256],
     /// The id that a pair of neighbours merges into.
     pairs: Pairs,
+    /// The same for pairs of bytes, by the first times 256 plus the second.
+    byte_pairs: Box<[u32]>,
     /// All tokens, to recognise a piece that is one token at a glance.
     whole: Whole,
     long: OnceLock<Long>,
@@ -49,6 +51,47 @@ pub(crate) struct Encoder {
     scratch: long::Scratch,
     /// Ids on their way to the caller, so that a piece's few can be written without asking how many.
     out: [u32; OUT + MOST_IDS + 1],
+}
+
+/// What becomes of the pieces of a text, one after the other.
+struct Pieces<'a> {
+    bpe: &'a Bpe,
+    text: &'a [u8],
+    cache: &'a mut Cache,
+    scratch: &'a mut long::Scratch,
+    out: &'a mut [u32; OUT + MOST_IDS + 1],
+    filled: usize,
+    ids: &'a mut Vec<u32>,
+}
+
+impl Pieces<'_> {
+    fn hand_on(&mut self) {
+        self.ids.extend_from_slice(&self.out[..self.filled]);
+        self.filled = 0;
+    }
+}
+
+impl Visit for Pieces<'_> {
+    #[inline(always)]
+    fn piece(&mut self, start: usize, end: usize) {
+        let (bpe, text) = (self.bpe, self.text);
+        let length = end - start;
+        if length <= KEY_BYTES {
+            let known = self.cache.get(hash::key(text, start, length), |few| {
+                bpe.few_ids(&text[start..end], few)
+            });
+            if let Some(few) = known {
+                self.out[self.filled..][..few.len()].copy_from_slice(&few);
+                self.filled += (few[MOST_IDS] as usize).min(MOST_IDS);
+                if self.filled >= OUT {
+                    self.hand_on();
+                }
+                return;
+            }
+        }
+        self.hand_on();
+        bpe.encode_piece(&text[start..end], self.scratch, self.ids);
+    }
 }
 
 /// How many ids are handed on at once.
@@ -70,6 +113,7 @@ impl Bpe {
             tokens,
             byte_ids,
             pairs: Pairs::new(),
+            byte_pairs: vec![NONE; 1 << 16].into(),
             whole,
             long: OnceLock::new(),
             encoders: Mutex::new(Vec::new()),
@@ -87,6 +131,9 @@ impl Bpe {
             return false;
         }
         self.pairs.insert(pair, id);
+        if let &[first, second] = self.tokens.get(id) {
+            self.byte_pairs[usize::from(first) << 8 | usize::from(second)] = id;
+        }
         self.merges.push(pair);
         true
     }
@@ -108,30 +155,17 @@ impl Bpe {
 
     /// Appends the ids of `text`, with an encoder that [`with_encoder`](Self::with_encoder) lent.
     pub fn encode_with(&self, encoder: &mut Encoder, text: &str, ids: &mut Vec<u32>) {
-        let Encoder { cache, scratch, out } = encoder;
-        let bytes = text.as_bytes();
-        let mut filled = 0;
-        self.splitter.split(text, |start, end| {
-            let length = end - start;
-            if length <= KEY_BYTES {
-                let known = cache.get(hash::key(bytes, start, length), |few| {
-                    self.few_ids(&bytes[start..end], few)
-                });
-                if let Some(few) = known {
-                    out[filled..][..few.len()].copy_from_slice(&few);
-                    filled += (few[MOST_IDS] as usize).min(MOST_IDS);
-                    if filled >= OUT {
-                        ids.extend_from_slice(&out[..filled]);
-                        filled = 0;
-                    }
-                    return;
-                }
-            }
-            ids.extend_from_slice(&out[..filled]);
-            filled = 0;
-            self.encode_piece(&bytes[start..end], scratch, ids);
-        });
-        ids.extend_from_slice(&out[..filled]);
+        let mut pieces = Pieces {
+            bpe: self,
+            text: text.as_bytes(),
+            cache: &mut encoder.cache,
+            scratch: &mut encoder.scratch,
+            out: &mut encoder.out,
+            filled: 0,
+            ids,
+        };
+        self.splitter.split(text, &mut pieces);
+        pieces.hand_on();
     }
 
     /// The ids of a piece of up to [`KEY_BYTES`] bytes, if they are few enough to be remembered.

@@ -4,21 +4,21 @@
 //! first character and the one after it, so that nothing is ever tried twice. ASCII words, most of most
 //! texts, are measured eight bytes at a time.
 
+use super::Visit;
 use super::class::{
     ASCII, Classes, LOWER, MARK, NEWLINE, NUMBER, SPACE, UNCASED, UPPER, is_letter, is_other, is_white,
 };
 use super::patterns::Rules;
 
-/// Calls `visit` with the ends of all pieces of `text`, which is UTF-8.
-#[inline(always)]
-pub fn split<R: Rules>(classes: &Classes, text: &[u8], mut visit: impl FnMut(usize, usize)) {
+/// Tells `visit` of all pieces of `text`, which is UTF-8.
+pub fn split<R: Rules>(classes: &Classes, text: &[u8], visit: &mut impl Visit) {
     let mut start = 0;
     while start < text.len() {
         let end = match ascii_word::<R>(text, start) {
             Some(end) => end,
             None => piece::<R>(classes, text, start),
         };
-        visit(start, end);
+        visit.piece(start, end);
         start = end;
     }
 }

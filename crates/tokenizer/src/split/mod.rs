@@ -19,6 +19,19 @@ use class::Classes;
 use patterns::{Family, Gpt2, Gpt4, KNOWN, Known, O200k};
 use regex::AnyPattern;
 
+/// What hears of the pieces.
+pub(crate) trait Visit {
+    /// The next piece lies from `start` to `end`.
+    fn piece(&mut self, start: usize, end: usize);
+}
+
+impl<F: FnMut(usize, usize)> Visit for F {
+    #[inline(always)]
+    fn piece(&mut self, start: usize, end: usize) {
+        self(start, end);
+    }
+}
+
 /// A split pattern made ready.
 pub(crate) enum Splitter {
     /// By hand.
@@ -56,9 +69,8 @@ impl Splitter {
         }
     }
 
-    /// Calls `visit` with the start and end of each piece, first to last; together they are `text`.
-    #[inline(always)]
-    pub fn split(&self, text: &str, mut visit: impl FnMut(usize, usize)) {
+    /// Tells `visit` of each piece, first to last; together they are `text`.
+    pub fn split(&self, text: &str, visit: &mut impl Visit) {
         let (known, classes) = match self {
             Self::Known { known, classes } => (known, *classes),
             Self::Any(any) => return any.split(text, visit),
@@ -70,7 +82,7 @@ impl Splitter {
             Family::Llama3 => machine::split::<Gpt4<3, false>>(classes, text, visit),
             Family::Qwen2 => machine::split::<Gpt4<1, false>>(classes, text, visit),
             Family::Gpt2 => machine::split::<Gpt2>(classes, text, visit),
-            Family::O200k => machine::split::<O200k>(classes, text, &mut visit),
+            Family::O200k => machine::split::<O200k>(classes, text, visit),
         }
     }
 }

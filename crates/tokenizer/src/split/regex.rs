@@ -1,5 +1,6 @@
 //! Patterns that nobody compiled by hand, through `fancy-regex`.
 
+use super::Visit;
 use fancy_regex::{Regex, RegexInput};
 
 /// The longest pattern taken; those in use have a few hundred bytes.
@@ -43,9 +44,9 @@ impl AnyPattern {
         &self.pattern
     }
 
-    /// Calls `visit` with the start and end of each match and of each gap between matches. Where the engine
+    /// Tells `visit` of each match and of each gap between matches. Where the engine
     /// gives up (a pattern may backtrack for ever; it stops after a million steps), the rest is one piece.
-    pub fn split(&self, text: &str, mut visit: impl FnMut(usize, usize)) {
+    pub fn split(&self, text: &str, visit: &mut impl Visit) {
         let mut done = 0; // what has been visited
         let mut from = 0; // where to look next
         while from < text.len() {
@@ -59,14 +60,14 @@ impl AnyPattern {
                 continue;
             }
             if done < start {
-                visit(done, start);
+                visit.piece(done, start);
             }
-            visit(start, end);
+            visit.piece(start, end);
             done = end;
             from = end;
         }
         if done < text.len() {
-            visit(done, text.len());
+            visit.piece(done, text.len());
         }
     }
 }

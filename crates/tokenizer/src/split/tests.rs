@@ -23,7 +23,7 @@ static ALL: LazyLock<Vec<Both>> = LazyLock::new(|| {
 
 fn pieces<'t>(splitter: &Splitter, text: &'t str) -> Vec<&'t str> {
     let mut pieces = Vec::new();
-    splitter.split(text, |start, end| pieces.push(&text[start..end]));
+    splitter.split(text, &mut |start: usize, end: usize| pieces.push(&text[start..end]));
     pieces
 }
 
