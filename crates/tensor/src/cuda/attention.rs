@@ -1,10 +1,69 @@
-//! Flash attention: the host side of `source/attention.cu`.
-#![allow(unused_variables)]
+//! Flash attention: the host side of `source/attention.cu` and `source/attention_decode.cu`.
 
 use super::Cuda;
-use crate::backend::*;
-use crate::ops::activation::Activation;
-use crate::ops::optimizer::{AdamwStep, NormRule};
+use super::launch::{Arg, Grid, args};
+use crate::backend::{AttentionArgs, Buffer};
+use crate::ops::rotary::MAX_HEAD_DIM;
+
+/// Threads of a block of `attention.cu`.
+const THREADS: usize = 256;
+
+/// A window that is no window: farther than any two positions are apart, and still an `int` when a position is added.
+const NO_WINDOW: usize = 1 << 30;
+
+/// The kernels for heads of up to some number of channels, and their tiles as `Tile` in `attention.cu` has them.
+struct Tiles {
+    forward: &'static str,
+    backward_queries: &'static str,
+    backward_keys: &'static str,
+    /// Rows that a block owns.
+    own: usize,
+    /// Rows that it goes over at a time.
+    other: usize,
+    /// Channels in shared memory.
+    channels: usize,
+}
+
+macro_rules! tiles {
+    ($channels:literal, $own:literal, $other:literal) => {
+        Tiles {
+            forward: concat!("attention_forward_", $channels),
+            backward_queries: concat!("attention_backward_queries_", $channels),
+            backward_keys: concat!("attention_backward_keys_", $channels),
+            own: $own,
+            other: $other,
+            channels: $channels,
+        }
+    };
+}
+
+static TILES: [Tiles; 4] = [
+    tiles!(32, 64, 64),
+    tiles!(64, 64, 64),
+    tiles!(128, 64, 32),
+    tiles!(512, 16, 16),
+];
+
+impl Tiles {
+    fn of(head_dim: usize) -> &'static Tiles {
+        TILES
+            .iter()
+            .find(|tiles| head_dim <= tiles.channels)
+            .unwrap_or_else(|| panic!("attention has heads of at most {MAX_HEAD_DIM} channels"))
+    }
+
+    /// Shared memory for `owned` tiles of a block's own, one of the others and one of scores.
+    fn shared(&self, owned: usize) -> usize {
+        let floats = (owned * self.own + self.other) * (self.channels + 4) + self.own * (self.other + 16);
+        4 * floats
+    }
+
+    fn grid(&self, heads: usize, time: usize, owned: usize) -> Grid {
+        Grid::new(heads, THREADS)
+            .by(time.div_ceil(self.own), 1)
+            .shared(self.shared(owned))
+    }
+}
 
 impl Cuda {
     pub(super) fn attention_forward(
@@ -14,8 +73,30 @@ impl Cuda {
         y: Buffer,
         logsumexp: Buffer,
     ) {
-        todo!()
+        let tiles = Tiles::of(args.head_dim);
+        self.launch(
+            "attention",
+            tiles.forward,
+            q.dtype,
+            tiles.grid(args.batch * args.heads, args.time, 1),
+            args![
+                q,
+                k,
+                v,
+                y,
+                logsumexp,
+                args.starts,
+                args.time,
+                args.heads,
+                args.kv_heads,
+                args.capacity,
+                args.head_dim,
+                args.window.min(NO_WINDOW),
+                args.scale,
+            ],
+        );
     }
+
     pub(super) fn attention_gradients(
         &self,
         args: &AttentionArgs,
@@ -23,6 +104,59 @@ impl Cuda {
         (y, logsumexp, dy): (Buffer, Buffer, Buffer),
         (dq, dk, dv): (Buffer, Buffer, Buffer),
     ) {
-        todo!()
+        let tiles = Tiles::of(args.head_dim);
+        let (heads, kv_heads, window) = (args.heads, args.kv_heads, args.window.min(NO_WINDOW));
+        let rows = args.batch * args.time * heads;
+        let delta = Arg::pointer(self.scratch(rows * size_of::<f32>()));
+        self.launch(
+            "attention",
+            "attention_delta",
+            q.dtype,
+            Grid::new(rows.div_ceil(THREADS / 32), THREADS),
+            args![y, dy, delta, rows, args.time, heads, args.head_dim],
+        );
+        self.launch(
+            "attention",
+            tiles.backward_queries,
+            q.dtype,
+            tiles.grid(args.batch * heads, args.time, 2),
+            args![
+                q,
+                k,
+                v,
+                dy,
+                logsumexp,
+                delta,
+                dq,
+                args.time,
+                heads,
+                kv_heads,
+                args.head_dim,
+                window,
+                args.scale
+            ],
+        );
+        self.launch(
+            "attention",
+            tiles.backward_keys,
+            q.dtype,
+            tiles.grid(args.batch * kv_heads, args.time, 2),
+            args![
+                q,
+                k,
+                v,
+                dy,
+                logsumexp,
+                delta,
+                dk,
+                dv,
+                args.time,
+                heads,
+                kv_heads,
+                args.head_dim,
+                window,
+                args.scale
+            ],
+        );
     }
 }
