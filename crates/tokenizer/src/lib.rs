@@ -12,13 +12,14 @@
 //! | `bpe` | pieces to ids, by the learned merges |
 //! | `special` | special tokens spelled out in text, where that is allowed |
 //! | `character` | one id for each character |
-//! | `train`, `merges` | text to chunk counts, chunk counts to merges |
+//! | `train`, `count`, `merges` | documents to bundles, bundles to counted chunks, chunks to merges |
 //! | `json`, `tiktoken`, `file` | the files |
 
 mod batch;
 mod bpe;
 mod byte_level;
 mod character;
+mod count;
 mod error;
 mod file;
 mod hash;

@@ -1,12 +1,16 @@
-//! Text to a trained tokenizer: documents are cut, split and counted as they come; what is kept grows
-//! with the distinct chunks, not with the text.
+//! Text to a trained tokenizer: documents are cut and handed in bundles to threads that split and count
+//! them as they come; what is kept grows with the distinct chunks, not with the text.
 //!
 //! Must never know where documents come from.
 
-use std::collections::HashMap;
+use std::num::NonZero;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use crate::bpe::Bpe;
-use crate::merges::learn;
+use crate::count::{Counter, Counts};
+use crate::merges::{Chunks, learn};
 use crate::split::{SPLIT_PATTERN, Splitter};
 use crate::{SPECIAL_TOKENS, Tokenizer, TokenizerError};
 
@@ -16,23 +20,101 @@ const LEAST_VOCAB: usize = 256 + SPECIAL_TOKENS.len();
 /// Far beyond any use; keeps ids within `u32`.
 const MOST_VOCAB: usize = 1 << 24;
 
+/// How many bytes of documents make a bundle.
+const BUNDLE: usize = 1 << 19;
+
 /// Trains a byte-level BPE as rustbpe 0.1.0 does: the most frequent pair first, ties to the smaller pair.
+///
+/// ```
+/// use ferrochat_tokenizer::Trainer;
+///
+/// let mut trainer = Trainer::new(270)?;
+/// for document in ["the cat and the hat", "the end"] {
+///     trainer.feed(document);
+/// }
+/// let tokenizer = trainer.finish(&mut |_, _| ())?;
+/// assert_eq!(tokenizer.token_bytes(256), b"he");
+/// let ids = tokenizer.encode_ordinary("the hat");
+/// assert_eq!(tokenizer.decode(&ids), "the hat");
+/// # Ok::<(), ferrochat_tokenizer::TokenizerError>(())
+/// ```
 pub struct Trainer {
     vocab_size: usize,
     doc_cap: usize,
     max_chars: u64,
     characters: u64,
+    shared: Arc<Shared>,
+    bundle: Bundle,
+    /// From the first full bundle on.
+    threads: Option<Threads>,
+}
+
+/// What the counting threads share.
+struct Shared {
     splitter: Splitter,
-    // The standard hasher: documents may come from people who wish us ill.
-    chunks: HashMap<Box<str>, u64>,
+    counts: Counts,
+}
+
+/// Some documents, one after the other.
+#[derive(Default)]
+struct Bundle {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Bundle {
+    fn count(&self, counter: &mut Counter<'_>, splitter: &Splitter) {
+        let mut start = 0;
+        for &end in &self.ends {
+            counter.count(splitter, &self.text[start..end]);
+            start = end;
+        }
+    }
+}
+
+struct Threads {
+    bundles: SyncSender<Bundle>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        let count = thread::available_parallelism().map_or(1, NonZero::get);
+        let (bundles, waiting) = sync_channel::<Bundle>(2 * count);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let handles = (0..count)
+            .map(|_| {
+                let (shared, waiting) = (Arc::clone(shared), Arc::clone(&waiting));
+                thread::spawn(move || count_all(&shared, &waiting))
+            })
+            .collect();
+        Self { bundles, handles }
+    }
+}
+
+/// A counting thread's life: until nobody can send bundles any more.
+fn count_all(shared: &Shared, waiting: &Mutex<Receiver<Bundle>>) {
+    let mut counter = Counter::new(&shared.counts);
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    while let Ok(bundle) = next() {
+        bundle.count(&mut counter, &shared.splitter);
+    }
 }
 
 impl Trainer {
-    /// A trainer for `vocab_size` ids, special tokens included.
+    /// A trainer for `vocab_size` ids, special tokens included, that splits by [`SPLIT_PATTERN`].
     ///
     /// # Errors
     /// [`TokenizerError::VocabSize`] if that does not hold the 256 bytes and the special tokens.
     pub fn new(vocab_size: usize) -> Result<Self, TokenizerError> {
+        Self::with_pattern(vocab_size, SPLIT_PATTERN)
+    }
+
+    /// A trainer that splits by any pattern.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Pattern`], or as [`new`](Self::new).
+    pub fn with_pattern(vocab_size: usize, pattern: &str) -> Result<Self, TokenizerError> {
         if !(LEAST_VOCAB..=MOST_VOCAB).contains(&vocab_size) {
             return Err(TokenizerError::VocabSize {
                 given: vocab_size,
@@ -40,13 +122,21 @@ impl Trainer {
                 most: MOST_VOCAB,
             });
         }
+        let splitter = Splitter::new(pattern).map_err(|problem| TokenizerError::Pattern {
+            pattern: pattern.to_owned(),
+            problem,
+        })?;
         Ok(Self {
             vocab_size,
             doc_cap: 10_000,
             max_chars: 2_000_000_000,
             characters: 0,
-            splitter: Splitter::new(SPLIT_PATTERN).expect("our own pattern is known"),
-            chunks: HashMap::new(),
+            shared: Arc::new(Shared {
+                splitter,
+                counts: Counts::new(),
+            }),
+            bundle: Bundle::default(),
+            threads: None,
         })
     }
 
@@ -70,26 +160,22 @@ impl Trainer {
         if self.characters > self.max_chars {
             return false;
         }
-        let mut characters = 0;
-        let mut end = document.len();
-        for (at, _) in document.char_indices() {
-            if characters == self.doc_cap {
-                end = at;
-                break;
-            }
-            characters += 1;
-        }
+        let (characters, cut) = cut(document, self.doc_cap);
         self.characters += characters as u64;
-        let chunks = &mut self.chunks;
-        self.splitter.split(&document[..end], &mut |start, end| {
-            let piece: &str = &document[start..end];
-            if let Some(count) = chunks.get_mut(piece) {
-                *count += 1;
-            } else {
-                chunks.insert(piece.into(), 1);
-            }
-        });
+        self.bundle.text.push_str(cut);
+        self.bundle.ends.push(self.bundle.text.len());
+        if self.bundle.text.len() >= BUNDLE {
+            self.hand_over();
+        }
         self.characters <= self.max_chars
+    }
+
+    fn hand_over(&mut self) {
+        let threads = self.threads.get_or_insert_with(|| Threads::begin(&self.shared));
+        let text = String::with_capacity(self.bundle.text.len());
+        let bundle = std::mem::replace(&mut self.bundle, Bundle { text, ends: Vec::new() });
+        let sent = threads.bundles.send(bundle);
+        sent.expect("the threads live as long as their channel");
     }
 
     /// Code points taken so far, after the cut of each document.
@@ -106,14 +192,19 @@ impl Trainer {
         if self.characters == 0 {
             return Err(TokenizerError::NoText);
         }
-        let merges = learn(
-            self.chunks
-                .into_iter()
-                .map(|(chunk, count)| (chunk.into_boxed_bytes(), count)),
-            self.vocab_size - LEAST_VOCAB,
-            progress,
-        );
-        let mut bpe = Bpe::new(self.splitter, &std::array::from_fn(|byte| byte as u8));
+        if let Some(Threads { bundles, handles }) = self.threads {
+            drop(bundles);
+            for handle in handles {
+                handle.join().expect("counting does not panic");
+            }
+        }
+        self.bundle
+            .count(&mut Counter::new(&self.shared.counts), &self.shared.splitter);
+        let shared = Arc::into_inner(self.shared).expect("the threads have ended");
+        let mut chunks = Chunks::default();
+        shared.counts.drain(|piece, count| chunks.push(piece, count));
+        let merges = learn(chunks, self.vocab_size - LEAST_VOCAB, progress);
+        let mut bpe = Bpe::new(shared.splitter, &std::array::from_fn(|byte| byte as u8));
         for pair in merges {
             let new = bpe.push(pair);
             // Equal bytes between the same boundaries are always merged alike, so that the same token
@@ -124,9 +215,26 @@ impl Trainer {
     }
 }
 
+/// The first `cap` code points of a document, and how many there are.
+fn cut(document: &str, cap: usize) -> (usize, &str) {
+    // Every code point has at least one byte.
+    let sure = document.floor_char_boundary(cap.min(document.len()));
+    let mut characters = document[..sure].chars().count();
+    let rest = &document[sure..];
+    for (at, _) in rest.char_indices() {
+        if characters == cap {
+            return (cap, &document[..sure + at]);
+        }
+        characters += 1;
+    }
+    (characters, document)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tokenizer::Vocabulary;
+    use std::collections::HashMap;
 
     fn trained(trainer: Trainer) -> Tokenizer {
         trainer.finish(&mut |_, _| ()).unwrap()
@@ -156,6 +264,64 @@ mod tests {
         assert_eq!(heard, [(1, 735), (2, 735), (3, 735), (4, 735)]);
         assert_eq!(tokenizer.vocab_size(), 256 + 4 + 9);
         assert_eq!(tokenizer.encode_ordinary("abab cd"), [258, 259]);
+    }
+
+    #[test]
+    fn cuts_after_so_many_code_points() {
+        assert_eq!(cut("éaéb", 3), (3, "éaé"));
+        assert_eq!(cut("éaéb", 4), (4, "éaéb"));
+        assert_eq!(cut("éaéb", 5), (4, "éaéb"));
+        assert_eq!(cut("éaéb", 0), (0, ""));
+        assert_eq!(cut("", 3), (0, ""));
+        assert_eq!(cut(&"é".repeat(50), 30), (30, &"é".repeat(30)[..]));
+        assert_eq!(cut("abc", usize::MAX), (3, "abc"));
+    }
+
+    #[test]
+    fn many_bundles_count_like_few() {
+        let documents: Vec<String> = (0..4000_u32)
+            .map(|k| {
+                format!(
+                    "{} number {} of {:x}",
+                    "x".repeat(k as usize % 600),
+                    k,
+                    k.pow(3) % 50_021
+                )
+            })
+            .collect();
+        let mut all = Trainer::new(600).unwrap();
+        for document in &documents {
+            all.feed(document);
+        }
+        assert!(all.threads.is_some(), "too little text for a bundle");
+        let mut counted: HashMap<&str, u64> = HashMap::new();
+        let splitter = Splitter::new(SPLIT_PATTERN).unwrap();
+        for document in &documents {
+            splitter.split(document, &mut |start: usize, end: usize| {
+                *counted.entry(&document[start..end]).or_default() += 1;
+            });
+        }
+        let mut chunks = Chunks::default();
+        for (piece, count) in counted {
+            chunks.push(piece.as_bytes(), count);
+        }
+        let Vocabulary::Bpe(bpe) = trained(all).vocabulary else {
+            unreachable!()
+        };
+        assert_eq!(bpe.merges, learn(chunks, 600 - LEAST_VOCAB, &mut |_, _| ()));
+    }
+
+    #[test]
+    fn other_patterns_cut_elsewhere() {
+        let learned = |pattern| {
+            let mut trainer = Trainer::with_pattern(1000, pattern).unwrap();
+            trainer.feed("1234 1234 1234");
+            trained(trainer).vocab_size() - LEAST_VOCAB
+        };
+        assert_eq!(learned("."), 0);
+        assert_eq!(learned(SPLIT_PATTERN), 2); // 12, 34
+        assert_eq!(learned(r" ?\d+"), 4); // 12, 123, 1234, " 1234"
+        assert!(Trainer::with_pattern(266, "(").is_err());
     }
 
     #[test]
