@@ -130,15 +130,36 @@ pub struct RunArgs {
     pub fresh: bool,
 }
 
-/// Settings of the machine that change no result, or only its rounding.
+/// What computes, and with how many hands.
 #[derive(Args, Clone, Debug, Default)]
-pub struct MachineArgs {
+pub struct ComputeArgs {
+    /// cpu; cuda for a GPU, cuda:N for the GPU of that number; auto for a GPU where there is one [default: auto]
+    #[arg(long, value_name = "DEVICE", env = "FERROCHAT_DEVICE", hide_env_values = true)]
+    pub device: Option<String>,
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+}
+
+/// Settings of the machine that change no result, or only its rounding.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MachineArgs {
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Element type of activations: bf16 or f32 [default: FERROCHAT_DTYPE, else bf16 where the hardware has it]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<String>,
+}
+
+impl MachineArgs {
+    /// Those of a command that takes the element type from elsewhere.
+    pub fn of(compute: &ComputeArgs) -> MachineArgs {
+        MachineArgs {
+            compute: compute.clone(),
+            dtype: None,
+        }
+    }
 }
 
 /// What a plan is told and how it is shown.
@@ -174,9 +195,9 @@ pub struct SpeedrunArgs {
     /// Which run.
     #[command(flatten)]
     pub run: RunArgs,
-    /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Plan.
     #[command(flatten)]
     pub plan: PlanArgs,
@@ -356,9 +377,9 @@ pub struct BaseArgs {
     /// Which run.
     #[command(flatten)]
     pub run: RunArgs,
-    /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    /// What computes.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
     /// Plan.
     #[command(flatten)]
     pub plan: PlanArgs,

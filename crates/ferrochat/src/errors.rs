@@ -107,7 +107,11 @@ pub fn install_panic_hook() {
             return;
         }
         if let Some(error) = panic.payload().downcast_ref::<TensorError>() {
-            eprintln!("error: {error}; a smaller --device-batch-size or --max-seq-len needs less");
+            let remedy = match error {
+                TensorError::OutOfMemory { .. } => "; a smaller --device-batch-size or --max-seq-len needs less",
+                _ => "",
+            };
+            eprintln!("error: {error}{remedy}");
             return;
         }
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use ferrochat_world::{Identity, Kind, Mixture, Split, World, WorldSpec};
 
-use crate::cli::{IdentityArgs, MachineArgs};
+use crate::cli::IdentityArgs;
 use crate::errors::{refuse, usage};
 use crate::home::Home;
 use crate::plan::Plan;
@@ -60,7 +60,7 @@ pub fn command(home: &Home, args: &IdentityArgs) -> Result<()> {
     settings.name = args.name.clone().or(settings.name);
     settings.persona = args.persona.clone().or(settings.persona);
     let tokenizer = crate::stages::tokenizer::load(&run.folder.tokenizer_file())?;
-    let device = device::open(&MachineArgs::default())?;
+    let device = device::cpu()?;
     let plan = Plan::new(&name, &settings, tokenizer.vocab_size(), &device, None)?;
     let world = Arc::new(World::new(WorldSpec::default()).map_err(usage)?);
     let only = Mixture::only(Kind::Identity);
@@ -91,7 +91,7 @@ mod tests {
             ..Flags::default()
         };
         let settings = Settings::new(&flags).unwrap();
-        let device = device::open(&MachineArgs::default()).unwrap();
+        let device = device::cpu().unwrap();
         let plan = Plan::new("any", &settings, settings.vocab_size(), &device, None).unwrap();
         assert_eq!(of(&settings, &plan), Identity::default());
     }

@@ -60,6 +60,32 @@ pub fn peak_memory() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// NVIDIA's cards that this machine has, as its bus tells it, driver or not.
+pub fn nvidia_cards_on_the_bus() -> usize {
+    let devices = std::fs::read_dir("/sys/bus/pci/devices")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let is_card = |folder: &std::path::Path| {
+        let says = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+        // Class 03 is what draws or computes; NVIDIA's sound and bridges are of others.
+        says("vendor").trim() == "0x10de" && says("class").starts_with("0x03")
+    };
+    devices.filter(|entry| is_card(&entry.path())).count()
+}
+
+/// Version of NVIDIA's driver in the kernel, such as 580.65.06.
+pub fn nvidia_kernel_module() -> Option<String> {
+    module_version(&std::fs::read_to_string("/proc/driver/nvidia/version").ok()?)
+}
+
+/// The version in `NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 …`.
+fn module_version(text: &str) -> Option<String> {
+    let words = text.lines().next()?.split_whitespace();
+    let is_version = |word: &&str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    words.filter(is_version).map(str::to_owned).next()
+}
+
 fn memory_line(name: &str) -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, name)
 }
@@ -73,6 +99,14 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_drivers_version_is_read_from_its_line() {
+        let text = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (x@y)  Sun Jul 27\n\
+                    GCC version:  gcc version 13.2.0\n";
+        assert_eq!(module_version(text).as_deref(), Some("580.65.06"));
+        assert_eq!(module_version(""), None);
+    }
 
     #[test]
     fn kilobytes_are_read_from_their_line() {

@@ -15,6 +15,7 @@ mod errors;
 mod eval;
 mod exam;
 mod format;
+mod gpu;
 mod home;
 mod identity;
 mod interrupt;

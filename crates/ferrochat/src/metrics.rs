@@ -29,6 +29,9 @@ pub struct Line {
     /// The same as floating-point operations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flops_per_second: Option<f64>,
+    /// The same as a part of what the hardware's maker promises, where the program knows that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mfu: Option<f64>,
     /// Seconds of training since the beginning, without evaluations, over all starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed: Option<f64>,

@@ -6,7 +6,7 @@ use ferrochat_data::Corpus;
 use ferrochat_tensor::Device;
 use ferrochat_tokenizer::Tokenizer;
 
-use crate::cli::{MachineArgs, PlanArgs, RunArgs};
+use crate::cli::{ComputeArgs, MachineArgs, PlanArgs, RunArgs};
 use crate::device;
 use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder, check_writable};
@@ -47,13 +47,13 @@ pub struct Prepared {
 ///
 /// # Errors
 /// One sentence, as usage.
-pub fn prepare(home: &Home, flags: &Flags, run: &RunArgs, threads: Option<usize>, plan: &PlanArgs) -> Result<Prepared> {
+pub fn prepare(home: &Home, flags: &Flags, run: &RunArgs, compute: &ComputeArgs, plan: &PlanArgs) -> Result<Prepared> {
     refuse_wrong_prices(plan)?;
     let (folder, mut settings, base) = choose(home, flags, run)?;
     let corpus = corpus(&settings, plan.dry_run)?;
     let tokenizer = existing_tokenizer(&folder, flags, run.fresh)?;
     let machine = MachineArgs {
-        threads,
+        compute: compute.clone(),
         dtype: settings.dtype.clone(),
     };
     let device = device::open(&machine)?;

@@ -8,7 +8,9 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::{DpoArgs, MachineArgs, MixArgs, ModelArgs, PlanArgs, RlArgs, SpeedrunArgs, StageArgs, TuneArgs};
+use crate::cli::{
+    ComputeArgs, DpoArgs, MachineArgs, MixArgs, ModelArgs, PlanArgs, RlArgs, SpeedrunArgs, StageArgs, TuneArgs,
+};
 use crate::dpo_settings::DpoFlags;
 use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder};
@@ -48,7 +50,7 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
     if flags.preset.is_none() && (args.run.fresh || !args.run.run.as_ref().is_some_and(known)) {
         flags.preset = Some(prepare::DEFAULT_PRESET.to_owned());
     }
-    let mut prepared = prepare(home, &flags, &args.run, args.threads, &args.plan)?;
+    let mut prepared = prepare(home, &flags, &args.run, &args.compute, &args.plan)?;
     let request = request(args, &prepared)?;
     if args.plan.dry_run {
         return prepared.print_plan(&args.plan);
@@ -87,7 +89,7 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
     }
 
     if request.stages.is_empty() {
-        write_samples(home, &run, args.threads)?;
+        write_samples(home, &run, &args.compute)?;
     }
     let path = report::write(home, &run.name, args.plan.price_per_hour)?;
     let copied = match report::copy(home, &run.name, Path::new(".")) {
@@ -99,7 +101,7 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
         return Ok(());
     }
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        return chat::talk(home, &run.name, args.threads);
+        return chat::talk(home, &run.name, &args.compute);
     }
     show_dialogues(&run)
 }
@@ -191,7 +193,7 @@ fn further(
 ) -> Result<()> {
     let stage = StageArgs {
         run: Some(run.name.clone()),
-        machine: machine(args.threads),
+        machine: MachineArgs::of(&args.compute),
         ..StageArgs::default()
     };
     let plan = PlanArgs {
@@ -246,10 +248,6 @@ fn tune_flags(stage: &str, mix: &MixArgs) -> TuneFlags {
     }
 }
 
-fn machine(threads: Option<usize>) -> MachineArgs {
-    MachineArgs { threads, dtype: None }
-}
-
 /// A few of the answers in the last stage's record.
 fn show_dialogues(run: &RunFolder) -> Result<()> {
     let mut text = String::new();
@@ -269,12 +267,12 @@ fn show_dialogues(run: &RunFolder) -> Result<()> {
 }
 
 /// Lets a base model write and keeps what it wrote in the record, for the report.
-fn write_samples(home: &Home, run: &RunFolder, threads: Option<usize>) -> Result<()> {
+fn write_samples(home: &Home, run: &RunFolder, compute: &ComputeArgs) -> Result<()> {
     let args = ModelArgs {
         run: run.name.clone(),
         stage: None,
         step: None,
-        machine: machine(threads),
+        machine: MachineArgs::of(compute),
     };
     let trained = model::load(home, &args)?;
     let options = sample::usual(SAMPLES, 120);

@@ -14,7 +14,7 @@ use ferrochat_tokenizer::Tokenizer;
 
 use crate::about::About;
 use crate::chat::screen::Screen;
-use crate::cli::{ChatArgs, MachineArgs, ModelArgs};
+use crate::cli::{ChatArgs, ComputeArgs, MachineArgs, ModelArgs};
 use crate::errors::{Interrupted, refuse, usage};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
@@ -62,12 +62,12 @@ pub fn command(home: &Home, args: ChatArgs) -> Result<()> {
 ///
 /// # Errors
 /// No such model, or the terminal fails.
-pub fn talk(home: &Home, run: &str, threads: Option<usize>) -> Result<()> {
+pub fn talk(home: &Home, run: &str, compute: &ComputeArgs) -> Result<()> {
     let model = ModelArgs {
         run: run.to_owned(),
         stage: None,
         step: None,
-        machine: MachineArgs { threads, dtype: None },
+        machine: MachineArgs::of(compute),
     };
     let trained = model::load_to_talk(home, &model)?;
     let talker = Talker::new(&trained, ReplyOptions::default())?;

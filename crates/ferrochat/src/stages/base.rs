@@ -26,14 +26,14 @@ use crate::sample::{self, Start};
 use crate::settings::Settings;
 use crate::stages::tokenizer;
 use crate::training::{self, Learned, Lesson, Moment, Passes, Rows, Training, Weights, is_due};
-use crate::{format, source};
+use crate::{device, format, source};
 
 /// `train base`
 ///
 /// # Errors
 /// Anything refused, a failure, or an interrupt.
 pub fn command(home: &Home, args: &BaseArgs) -> Result<()> {
-    let mut prepared = prepare(home, &args.flags, &args.run, args.threads, &args.plan)?;
+    let mut prepared = prepare(home, &args.flags, &args.run, &args.compute, &args.plan)?;
     if args.plan.dry_run {
         return prepared.print_plan(&args.plan);
     }
@@ -211,6 +211,7 @@ fn begin(prepared: Prepared, interrupt: &Interrupt) -> Result<(Training, Reading
             details(&plan, &device.name(), packing, price_per_hour),
         )
     });
+    device::note_move(&mut record, "base", step, &device);
     record.settings = settings.clone();
     if let Some(request) = request {
         record.details["speedrun"] = request;

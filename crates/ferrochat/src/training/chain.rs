@@ -198,6 +198,7 @@ impl Chain {
             });
             StageRecord::begin(self.stage, &self.settings, details)
         });
+        device::note_move(&mut record, self.stage, step, &self.device);
         record.details["settings"] = json!(settings);
         record.save(&folder, State::Begun)?;
         let after = if step > 0 {

@@ -24,7 +24,7 @@ use crate::interrupt::Interrupt;
 use crate::metrics::{Line, Metrics};
 use crate::progress::{Progress, StepFigures};
 use crate::record::{StageRecord, State};
-use crate::{format, machine};
+use crate::{device, format};
 
 pub use chain::{Chain, remove_from};
 pub use order::Order;
@@ -150,6 +150,7 @@ impl Training {
 
     fn steps(&mut self, lesson: &mut dyn Lesson, progress: &mut Progress, interrupt: &Interrupt) -> Result<End> {
         let mut passes = Passes::new(&self.gpt);
+        let peak_flops = device::peak_flops(self.gpt.device());
         let mut saved_at = Instant::now();
         let mut line = Line::default();
         loop {
@@ -179,7 +180,7 @@ impl Training {
                 });
             }
 
-            self.one_step(lesson, &mut passes, &mut line, progress)?;
+            self.one_step(lesson, &mut passes, &mut line, progress, peak_flops)?;
             self.metrics.append(&line)?;
             self.step += 1;
 
@@ -200,6 +201,7 @@ impl Training {
         passes: &mut Passes,
         line: &mut Line,
         progress: &mut Progress,
+        peak_flops: Option<f64>,
     ) -> Result<()> {
         let begun = Instant::now();
         let Learned { loss, tokens } = lesson.learn(&self.gpt, self.step, passes, line)?;
@@ -218,10 +220,12 @@ impl Training {
         };
         let tokens_per_second = tokens as f64 / seconds;
         let flops_per_second = tokens_per_second * self.flops_per_token;
+        let mfu = peak_flops.map(|peak| flops_per_second / peak);
         line.loss = Some(loss);
         line.lr_multiplier = Some(pace.lr_multiplier);
         line.tokens_per_second = Some(tokens_per_second.round());
         line.flops_per_second = Some(flops_per_second.round());
+        line.mfu = mfu.map(|mfu| (mfu * 1e4).round() / 1e4);
         line.elapsed = Some((trainer.elapsed * 1e3).round() / 1e3);
         let done = self.step + 1;
         progress.step(&StepFigures {
@@ -229,7 +233,7 @@ impl Training {
             loss: trainer.smooth_loss,
             tokens_per_second,
             flops_per_second,
-            mfu: None,
+            mfu,
             eta: trainer.elapsed / done as f64 * (self.schedule.steps - done) as f64,
         });
         Ok(())
@@ -251,7 +255,10 @@ impl Training {
         let folder = self.run.stage(self.stage);
         let details = self.record.details.as_object_mut().expect("details are an object");
         details.insert("steps_done".into(), json!(self.step));
-        details.insert("peak_memory_bytes".into(), json!(machine::peak_memory()));
+        details.insert(
+            "peak_memory_bytes".into(),
+            json!(device::peak_memory(self.gpt.device())),
+        );
         details.insert("checkpoint_bytes".into(), json!(self.checkpoints.size(self.step)));
         for (name, value) in lesson.findings() {
             details.insert(name.into(), value);

@@ -67,6 +67,7 @@ impl Place {
             .args(args)
             .current_dir(self.folder.path())
             .env("FERROCHAT_HOME", self.home())
+            .env("FERROCHAT_DEVICE", "cpu")
             .env_remove("FERROCHAT_DTYPE")
             .env_remove("FERROCHAT_KERNEL")
             .env_remove("RUST_BACKTRACE");
