@@ -104,7 +104,14 @@ fn elementwise(sizes: Sizes) -> Vec<Box<dyn Check>> {
 
 fn embedding(sizes: Sizes) -> Vec<Box<dyn Check>> {
     let mut cases = Cases::new(21);
-    let small = [(1, 1, 1, 1), (3, 65, 7, 65), (2, 33, 300, 24)];
+    let small = [
+        (1, 1, 1, 1),
+        (3, 65, 7, 65),
+        (2, 33, 300, 24),
+        // A token in thousands of positions.
+        (1, 3003, 2, 40),
+        (1, 3003, 2, 9),
+    ];
     let full = [(2, 127, 300, 24), (1, 700, 3, 40)];
     for (batch, time, vocab, channels) in chosen(sizes, &small, &full, &[(8, 513, 8200, 768), (8, 512, 5, 256)]) {
         cases.embedding(batch, time, vocab, channels);
@@ -114,7 +121,7 @@ fn embedding(sizes: Sizes) -> Vec<Box<dyn Check>> {
 
 fn norms(sizes: Sizes) -> Vec<Box<dyn Check>> {
     let mut cases = Cases::new(22);
-    let small = [(1, 3), (3, 5), (17, 64), (65, 127), (3, 1025)];
+    let small = [(1, 3), (3, 5), (17, 64), (65, 127), (3, 1025), (2, 2600)];
     let full = [(63, 64), (129, 65), (3, 4099), (7, 768), (5, 1280)];
     for (rows, cols) in chosen(sizes, &small, &full, &[(8200, 768), (4097, 2050)]) {
         cases.rms_norm(rows, cols);

@@ -120,6 +120,15 @@ impl Grid {
         )
     }
 
+    /// Rows of `units` loads each, whose threads find their places with `team_of(threads, blocks)`: a row has `threads`
+    /// threads, or `blocks` whole blocks where it is long.
+    pub(super) fn teams(rows: usize, units: usize) -> (Grid, usize, usize) {
+        let threads = units.next_power_of_two().min(ELEMENTWISE_THREADS);
+        let blocks = units.div_ceil(8 * ELEMENTWISE_THREADS).clamp(1, 1 << 10);
+        let grid = rows.div_ceil(ELEMENTWISE_THREADS / threads) * blocks;
+        (Grid::new(grid, ELEMENTWISE_THREADS), threads, blocks)
+    }
+
     /// With dynamic shared memory.
     pub(super) fn shared(self, bytes: usize) -> Grid {
         Grid { shared: bytes, ..self }
@@ -139,6 +148,11 @@ impl Buffer {
     /// Where the buffer begins on the card.
     pub(super) fn address(self) -> u64 {
         self.memory.address as u64
+    }
+
+    /// How many of its elements a kernel moves at a time: 16 bytes.
+    pub(super) fn lanes(self) -> usize {
+        16 / self.dtype.bytes()
     }
 
     /// Where its element `index` stands.

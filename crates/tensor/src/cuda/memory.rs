@@ -14,7 +14,9 @@ impl Cuda {
             (Host::F32(from), DType::F32) => self.context.write(from, address),
             (Host::F32(from), DType::Bf16) => self.context.write(&converted(from, |v| bf16::from_f32(v)), address),
             (Host::F64(from), DType::F32) => self.context.write(&converted(from, |v| v as f32), address),
-            (Host::F64(from), DType::Bf16) => self.context.write(&converted(from, |v| bf16::from_f64(v)), address),
+            (Host::F64(from), DType::Bf16) => self
+                .context
+                .write(&converted(from, |v| bf16::from_f32(v as f32)), address),
             (Host::I32(from), DType::I32) => self.context.write(from, address),
             (_, other) => unreachable!("upload into {}", other.name()),
         }
@@ -45,57 +47,97 @@ impl Cuda {
         if value.to_bits() == 0 {
             return self.context.clear(to.address(), to.len * to.dtype.bytes());
         }
+        // Integers are filled as the floats of the same bits.
+        let (dtype, value) = match to.dtype {
+            DType::I32 => (DType::F32, f32::from_bits((value as i32).cast_unsigned())),
+            dtype => (dtype, value),
+        };
         self.launch(
             "memory",
             "fill",
-            to.dtype,
+            dtype,
             Grid::elementwise(to.len),
             args![to, value, to.len],
         );
     }
 
     pub(super) fn convert(&self, from: Buffer, to: Buffer) {
-        if from.dtype == to.dtype {
-            return self
-                .context
-                .copy(from.address(), to.address(), from.len * from.dtype.bytes());
-        }
-        todo!()
+        let (kernel, dtype) = match (from.dtype, to.dtype) {
+            (from_dtype, to_dtype) if from_dtype == to_dtype => {
+                let bytes = from.len * from.dtype.bytes();
+                return self.context.copy(from.address(), to.address(), bytes);
+            }
+            (DType::F32, DType::Bf16) => ("narrow", to.dtype),
+            (DType::Bf16, DType::F32) => ("widen", from.dtype),
+            (from, to) => unreachable!("copy from {} to {}", from.name(), to.name()),
+        };
+        let grid = Grid::elementwise(to.len);
+        self.launch("memory", kernel, dtype, grid, args![from, to, to.len]);
     }
 
-    pub(super) fn add_elements(&self, _from: Buffer, _to: Buffer) {
-        todo!()
-    }
-
-    pub(super) fn embedding_rows(&self, _table: Buffer, _ids: Buffer, _y: Buffer, _channels: usize) {
-        todo!()
-    }
-
-    pub(super) fn embedding_rows_backward(&self, _dy: Buffer, _ids: Buffer, _dtable: Buffer, _channels: usize) {
-        todo!()
+    pub(super) fn add_elements(&self, from: Buffer, to: Buffer) {
+        let grid = Grid::elementwise(to.len);
+        self.launch("memory", "add", to.dtype, grid, args![from, to, to.len]);
     }
 
     pub(super) fn write_cache(
         &self,
-        (_x, _cache): (Buffer, Buffer),
-        _starts: Buffer,
-        (_batch, _time, _capacity, _cols): (usize, usize, usize, usize),
+        (x, cache): (Buffer, Buffer),
+        starts: Buffer,
+        (batch, time, capacity, cols): (usize, usize, usize, usize),
     ) {
-        todo!()
+        let rows = batch * time;
+        let (grid, threads, blocks) = Grid::teams(rows, cols.div_ceil(x.lanes()));
+        self.launch(
+            "memory",
+            "cache_write",
+            x.dtype,
+            grid,
+            args![x, cache, starts, rows, time, capacity, cols, threads, blocks],
+        );
     }
 
     pub(super) fn copy_row_pairs(
         &self,
-        (_from, _from_stride): (Buffer, usize),
-        (_to, _to_stride): (Buffer, usize),
-        _rows: Buffer,
-        _len: usize,
+        (from, from_stride): (Buffer, usize),
+        (to, to_stride): (Buffer, usize),
+        pairs: Buffer,
+        len: usize,
     ) {
-        todo!()
+        assert!(len <= from_stride && len <= to_stride, "no more than a row");
+        let count = pairs.len / 2;
+        let (from_rows, to_rows) = (from.len / from_stride, to.len / to_stride);
+        let (grid, threads, blocks) = Grid::teams(count, len.div_ceil(from.lanes()));
+        self.launch(
+            "memory",
+            "copy_rows",
+            from.dtype,
+            grid,
+            args![
+                from,
+                to,
+                pairs,
+                count,
+                from_stride,
+                to_stride,
+                from_rows,
+                to_rows,
+                len,
+                threads,
+                blocks
+            ],
+        );
     }
 
-    pub(super) fn select_rows(&self, _x: Buffer, _index: Buffer, _y: Buffer, _time: usize, _cols: usize) {
-        todo!()
+    pub(super) fn select_rows(&self, x: Buffer, index: Buffer, y: Buffer, time: usize, cols: usize) {
+        let (grid, threads, blocks) = Grid::teams(index.len, cols.div_ceil(x.lanes()));
+        self.launch(
+            "memory",
+            "select_positions",
+            x.dtype,
+            grid,
+            args![x, index, y, index.len, time, cols, threads, blocks],
+        );
     }
 }
 

@@ -15,6 +15,7 @@ mod attention;
 mod cache;
 mod context;
 mod elementwise;
+mod embedding;
 mod gates;
 mod kernels;
 mod launch;

@@ -29,6 +29,7 @@ macro_rules! sources {
 sources!(
     "attention",
     "elementwise",
+    "embedding",
     "gates",
     "loss",
     "memory",

@@ -39,10 +39,12 @@ template <> __device__ __forceinline__ bf16 from_float<bf16>(float x) {
     return result;
 }
 
+#define NOT_A_NUMBER __uint_as_float(0x7fffffffu)
+
 // Elements of type E in 16 bytes, as floats. Addresses must be multiples of 16.
 template <typename E> struct Vector;
 template <> struct Vector<float> {
-    static const int lanes = 4;
+    static constexpr int lanes = 4;
     float values[4];
     __device__ __forceinline__ void load(const float* from) {
         float4 raw = *reinterpret_cast<const float4*>(from);
@@ -53,7 +55,7 @@ template <> struct Vector<float> {
     }
 };
 template <> struct Vector<bf16> {
-    static const int lanes = 8;
+    static constexpr int lanes = 8;
     float values[8];
     __device__ __forceinline__ void load(const bf16* from) {
         uint4 raw = *reinterpret_cast<const uint4*>(from);
@@ -79,11 +81,34 @@ typedef Vector<T> VectorT;
 
 // One element with the interface of a vector, for rows that are not whole vectors: a body is written once for both.
 template <typename E> struct Single {
-    static const int lanes = 1;
+    static constexpr int lanes = 1;
     float values[1];
     __device__ __forceinline__ void load(const E* from) { values[0] = to_float(*from); }
     __device__ __forceinline__ void store(E* to) const { *to = from_float<E>(values[0]); }
 };
+
+// Master-type floats beside a `Vector` or `Single`: one float, or 16 bytes at a time.
+template <int count> __device__ __forceinline__ void load_floats(const float* from, float (&to)[count]) {
+    static_assert(count == 1 || count % 4 == 0, "one element or whole vectors");
+    if constexpr (count == 1) to[0] = *from;
+#pragma unroll
+    for (int i = 0; i < count / 4; i++) {
+        float4 raw = reinterpret_cast<const float4*>(from)[i];
+        to[4 * i] = raw.x, to[4 * i + 1] = raw.y, to[4 * i + 2] = raw.z, to[4 * i + 3] = raw.w;
+    }
+}
+template <int count> __device__ __forceinline__ void store_floats(const float (&from)[count], float* to) {
+    static_assert(count == 1 || count % 4 == 0, "one element or whole vectors");
+    if constexpr (count == 1) *to = from[0];
+#pragma unroll
+    for (int i = 0; i < count / 4; i++)
+        reinterpret_cast<float4*>(to)[i] = make_float4(from[4 * i], from[4 * i + 1], from[4 * i + 2], from[4 * i + 3]);
+}
+
+// True for what 16-byte loads may read.
+__device__ __forceinline__ bool is_aligned(const void* address) {
+    return reinterpret_cast<unsigned long long>(address) % 16 == 0;
+}
 
 // True if rows of `cols` elements that begin at a multiple of 16 bytes all do.
 template <typename E> __device__ __forceinline__ bool whole_vectors(long long cols) {
@@ -95,6 +120,29 @@ __device__ __forceinline__ long long grid_first() {
     return static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 __device__ __forceinline__ long long grid_step() { return static_cast<long long>(gridDim.x) * blockDim.x; }
+
+// A grid-stride loop over `len` elements: calls f(Vector<E>(), index), where `aligned` says that vectors may be read,
+// and f(Single<E>(), index) for what is left over. `f` is a lambda with a parameter of type auto.
+template <typename E, typename F>
+__device__ __forceinline__ void for_elements(long long len, bool aligned, F f) {
+    const int lanes = Vector<E>::lanes;
+    long long vectors = aligned ? len / lanes : 0;
+    for (long long i = grid_first(); i < vectors; i += grid_step()) f(Vector<E>(), i * lanes);
+    for (long long i = vectors * lanes + grid_first(); i < len; i += grid_step()) f(Single<E>(), i);
+}
+
+// The threads that share a row in blocks of 256 (`Grid::teams`): `threads` of a block, or all 256 of `blocks` blocks.
+struct Team {
+    long long row;
+    int first, step;
+};
+__device__ __forceinline__ Team team_of(int threads, int blocks) {
+    Team team;
+    team.row = static_cast<long long>(blockIdx.x / blocks) * (256 / threads) + threadIdx.x / threads;
+    team.first = blockIdx.x % blocks * threads + threadIdx.x % threads;
+    team.step = blocks * threads;
+    return team;
+}
 
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
