@@ -150,11 +150,6 @@ impl Buffer {
         self.memory.address as u64
     }
 
-    /// How many of its elements a kernel moves at a time: 16 bytes.
-    pub(super) fn lanes(self) -> usize {
-        16 / self.dtype.bytes()
-    }
-
     /// Where its element `index` stands.
     pub(super) fn at(self, index: usize) -> u64 {
         debug_assert!(index <= self.len, "an address inside the buffer");

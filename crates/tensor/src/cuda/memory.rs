@@ -3,7 +3,7 @@
 use half::bf16;
 
 use super::Cuda;
-use super::launch::{Grid, args};
+use super::launch::{Grid, args, vector_lanes};
 use crate::backend::{Buffer, Host, HostMut};
 use crate::dtype::DType;
 
@@ -87,7 +87,7 @@ impl Cuda {
         (batch, time, capacity, cols): (usize, usize, usize, usize),
     ) {
         let rows = batch * time;
-        let (grid, threads, blocks) = Grid::teams(rows, cols.div_ceil(x.lanes()));
+        let (grid, threads, blocks) = Grid::teams(rows, cols.div_ceil(vector_lanes(x.dtype)));
         self.launch(
             "memory",
             "cache_write",
@@ -107,7 +107,7 @@ impl Cuda {
         assert!(len <= from_stride && len <= to_stride, "no more than a row");
         let count = pairs.len / 2;
         let (from_rows, to_rows) = (from.len / from_stride, to.len / to_stride);
-        let (grid, threads, blocks) = Grid::teams(count, len.div_ceil(from.lanes()));
+        let (grid, threads, blocks) = Grid::teams(count, len.div_ceil(vector_lanes(from.dtype)));
         self.launch(
             "memory",
             "copy_rows",
@@ -130,7 +130,7 @@ impl Cuda {
     }
 
     pub(super) fn select_rows(&self, x: Buffer, index: Buffer, y: Buffer, time: usize, cols: usize) {
-        let (grid, threads, blocks) = Grid::teams(index.len, cols.div_ceil(x.lanes()));
+        let (grid, threads, blocks) = Grid::teams(index.len, cols.div_ceil(vector_lanes(x.dtype)));
         self.launch(
             "memory",
             "select_positions",
