@@ -245,6 +245,7 @@ fn attention(sizes: Sizes) -> Vec<Box<dyn Check>> {
         (1, 131, 2, 1, 16, all),
         (1, 131, 2, 1, 16, 66),
         (1, 66, 1, 1, 32, 1),
+        (1, 21, 2, 1, 140, 9),
     ];
     let full = [
         (1, 65, 4, 1, 12, 13),
@@ -362,7 +363,7 @@ type Cached = (usize, [usize; 3], usize, usize, &'static [usize]);
 fn decoding(sizes: Sizes) -> Vec<Box<dyn Check>> {
     let all = usize::MAX;
     let mut procedures = Procedures::new(47);
-    let small: [Cached; 7] = [
+    let small: [Cached; 8] = [
         (1, [4, 2, 12], all, 8, &[0, 7, 3]),
         (1, [2, 1, 64], all, 40, &[33, 0]),
         (1, [2, 2, 128], 5, 32, &[30, 2]),
@@ -370,6 +371,7 @@ fn decoding(sizes: Sizes) -> Vec<Box<dyn Check>> {
         (7, [2, 1, 64], 9, 32, &[20, 0]),
         (1, [4, 1, 32], 0, 16, &[5, 9]),
         (1, [2, 1, 16], all, 300, &[291, 64, 127]),
+        (2, [2, 1, 140], 270, 520, &[517, 3]),
     ];
     let full: [Cached; 4] = [
         (1, [6, 6, 128], all, 256, &[200, 255, 0, 64]),

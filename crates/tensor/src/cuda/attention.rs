@@ -44,14 +44,13 @@ static TILES: [Tiles; 4] = [
     tiles!(512, 16, 16),
 ];
 
-impl Tiles {
-    fn of(head_dim: usize) -> &'static Tiles {
-        TILES
-            .iter()
-            .find(|tiles| head_dim <= tiles.channels)
-            .unwrap_or_else(|| panic!("attention has heads of at most {MAX_HEAD_DIM} channels"))
-    }
+/// The first of several kernels, from narrow to wide, that has enough channels for a head.
+fn narrowest<K>(kernels: &'static [K], head_dim: usize, channels: impl Fn(&K) -> usize) -> &'static K {
+    let fits = kernels.iter().find(|kernel| head_dim <= channels(kernel));
+    fits.unwrap_or_else(|| panic!("attention has heads of at most {MAX_HEAD_DIM} channels"))
+}
 
+impl Tiles {
     /// Shared memory for `owned` tiles of a block's own, one of the others and one of scores.
     fn shared(&self, owned: usize) -> usize {
         let floats = (owned * self.own + self.other) * (self.channels + 4) + self.own * (self.other + 16);
@@ -65,6 +64,41 @@ impl Tiles {
     }
 }
 
+/// Queries of one kv head up to which keys are shared out among blocks (beyond, there are enough tiles of queries).
+const FEW_QUERIES: usize = 16;
+
+/// Keys that a block of `attention_decode.cu` reads.
+const CHUNK: usize = 256;
+
+/// Its threads.
+const DECODE_THREADS: usize = 128;
+
+/// The kernels for a few queries that look into a cache, with heads of up to some number of channels.
+struct Decode {
+    /// For one query per kv head.
+    single: &'static str,
+    /// For more.
+    several: &'static str,
+    /// Queries that it lets read a kv head together.
+    together: usize,
+    combine: &'static str,
+    channels: usize,
+}
+
+macro_rules! decode {
+    ($channels:literal, $together:literal) => {
+        Decode {
+            single: concat!("attention_decode_", $channels, "_1"),
+            several: concat!("attention_decode_", $channels, "_", $together),
+            together: $together,
+            combine: concat!("attention_combine_", $channels),
+            channels: $channels,
+        }
+    };
+}
+
+static DECODE: [Decode; 4] = [decode!(32, 4), decode!(64, 4), decode!(128, 4), decode!(512, 1)];
+
 impl Cuda {
     pub(super) fn attention_forward(
         &self,
@@ -73,7 +107,10 @@ impl Cuda {
         y: Buffer,
         logsumexp: Buffer,
     ) {
-        let tiles = Tiles::of(args.head_dim);
+        if args.starts.is_some() && args.time * args.heads / args.kv_heads <= FEW_QUERIES {
+            return self.attention_to_cache(args, (q, k, v), y, logsumexp);
+        }
+        let tiles = narrowest(&TILES, args.head_dim, |tiles| tiles.channels);
         self.launch(
             "attention",
             tiles.forward,
@@ -97,6 +134,73 @@ impl Cuda {
         );
     }
 
+    /// Few queries, many keys: the keys are shared out among blocks.
+    fn attention_to_cache(
+        &self,
+        args: &AttentionArgs,
+        (q, k, v): (Buffer, Buffer, Buffer),
+        y: Buffer,
+        logsumexp: Buffer,
+    ) {
+        let (time, heads, kv_heads, window) = (args.time, args.heads, args.kv_heads, args.window.min(NO_WINDOW));
+        let rows = time * heads / kv_heads;
+        let decode = narrowest(&DECODE, args.head_dim, |decode| decode.channels);
+        let (kernel, together) = if rows == 1 {
+            (decode.single, 1)
+        } else {
+            (decode.several, decode.together)
+        };
+        let chunks = args.capacity.div_ceil(CHUNK);
+        let partial = if chunks == 1 {
+            0
+        } else {
+            self.scratch(args.batch * heads * time * chunks * (decode.channels + 2) * size_of::<f32>())
+        };
+        let partial = Arg::pointer(partial);
+        self.launch(
+            "attention_decode",
+            kernel,
+            q.dtype,
+            Grid::new(chunks, DECODE_THREADS).by(kv_heads * rows.div_ceil(together), args.batch),
+            args![
+                q,
+                k,
+                v,
+                y,
+                logsumexp,
+                partial,
+                args.starts,
+                time,
+                heads,
+                kv_heads,
+                args.capacity,
+                args.head_dim,
+                window,
+                args.scale,
+            ],
+        );
+        if chunks > 1 {
+            self.launch(
+                "attention_decode",
+                decode.combine,
+                q.dtype,
+                Grid::new(args.batch * heads * time, DECODE_THREADS),
+                args![
+                    partial,
+                    y,
+                    logsumexp,
+                    args.starts,
+                    chunks,
+                    time,
+                    heads,
+                    args.capacity,
+                    args.head_dim,
+                    window,
+                ],
+            );
+        }
+    }
+
     pub(super) fn attention_gradients(
         &self,
         args: &AttentionArgs,
@@ -104,7 +208,7 @@ impl Cuda {
         (y, logsumexp, dy): (Buffer, Buffer, Buffer),
         (dq, dk, dv): (Buffer, Buffer, Buffer),
     ) {
-        let tiles = Tiles::of(args.head_dim);
+        let tiles = narrowest(&TILES, args.head_dim, |tiles| tiles.channels);
         let (heads, kv_heads, window) = (args.heads, args.kv_heads, args.window.min(NO_WINDOW));
         let rows = args.batch * args.time * heads;
         let delta = Arg::pointer(self.scratch(rows * size_of::<f32>()));

@@ -28,6 +28,7 @@ macro_rules! sources {
 }
 sources!(
     "attention",
+    "attention_decode",
     "elementwise",
     "embedding",
     "gates",
