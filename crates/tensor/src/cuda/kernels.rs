@@ -218,7 +218,7 @@ impl Backend for Cuda {
     }
 
     fn nll_chunk(&self, rows: usize, padded_vocab: usize) -> usize {
-        Cuda::loss_chunk(rows, padded_vocab)
+        self.loss_chunk(rows, padded_vocab)
     }
 
     fn weighted_nll(&self, args: &NllArgs, gradients: Option<&NllGradients>) {
