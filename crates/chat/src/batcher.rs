@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::iter::repeat_n;
 use std::rc::Rc;
 
-use ferrochat_model::{Decoder, GenerateError, Prompts, Sampler, Sampling};
+use ferrochat_model::{Choice, Decoder, GenerateError, Prompts, Sampler, Sampling};
 use ferrochat_tokenizer::Tokenizer;
 
 use crate::ChatError;
@@ -188,9 +188,9 @@ impl<'a> Batcher<'a> {
             }
         }
         let first = events.len();
-        for (row, live) in self.live.iter_mut().enumerate() {
-            events.push(live.step(self.decoder.logits(row)));
-        }
+        let choices = choices_of(self.live.iter_mut().enumerate());
+        let mut chosen = self.decoder.choose(&choices).into_iter();
+        events.extend(self.live.iter_mut().map(|live| live.step(&mut chosen)));
         self.settle(0, first, events);
     }
 
@@ -284,10 +284,10 @@ impl<'a> Batcher<'a> {
             }
         }
         let (first_row, first) = (self.live.len(), events.len());
-        for index in chosen {
+        for _ in &chosen {
             let waiting = self.waiting.front().expect("as many wait as were chosen");
             let sample = waiting.begun;
-            let mut live = Live {
+            self.live.push(Live {
                 id: waiting.id,
                 sample,
                 turn: self.turn(waiting, sample),
@@ -296,15 +296,17 @@ impl<'a> Batcher<'a> {
                     waiting.request.stream.wrapping_add(sample as u64),
                 ),
                 next: 0,
-            };
-            events.push(live.step(prompts.logits(index)));
-            self.live.push(live);
+            });
             let waiting = self.waiting.front_mut().expect("as many wait as were chosen");
             waiting.begun += 1;
             if waiting.begun == waiting.request.samples {
                 self.waiting.pop_front();
             }
         }
+        let begun = &mut self.live[first_row..];
+        let choices = choices_of(chosen.into_iter().zip(begun.iter_mut()));
+        let mut chosen = prompts.choose(&choices).into_iter();
+        events.extend(begun.iter_mut().map(|live| live.step(&mut chosen)));
         self.settle(first_row, first, events);
         true
     }
@@ -344,9 +346,18 @@ impl<'a> Batcher<'a> {
     }
 }
 
+/// The choices of those replies, with their rows of the logits, whose next token is not forced.
+fn choices_of<'l, 'a: 'l>(lives: impl Iterator<Item = (usize, &'l mut Live<'a>)>) -> Vec<Choice> {
+    lives
+        .filter(|(_, live)| !live.turn.is_forced())
+        .map(|(row, live)| live.sampler.choice(row))
+        .collect()
+}
+
 impl Live<'_> {
-    fn step(&mut self, logits: &[f32]) -> Event {
-        let delta = self.turn.step(|| self.sampler.pick(logits) as u32);
+    /// The next token: a forced one, or the next of those that were chosen.
+    fn step(&mut self, chosen: &mut impl Iterator<Item = i32>) -> Event {
+        let delta = self.turn.step(|| chosen.next().expect("a token for every reply that is not forced") as u32);
         self.next = delta.id.map_or(0, |id| id as i32);
         Event {
             id: self.id,

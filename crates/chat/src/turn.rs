@@ -106,6 +106,11 @@ impl<'a> Turn<'a> {
         self.stopped.is_some()
     }
 
+    /// Whether the next token is one that is forced.
+    pub(crate) fn is_forced(&self) -> bool {
+        !self.forced.is_empty()
+    }
+
     /// The next token: one that is forced, else what `choose` gives.
     pub(crate) fn step(&mut self, choose: impl FnOnce() -> u32) -> Delta {
         let forced = self.forced.pop_front();

@@ -1,10 +1,10 @@
 //! The decoder: rows of tokens that grow by one each at a time, with a KV cache. Prompts are processed aside,
 //! become rows when their turn comes, and rows leave when they are done.
 //!
-//! It turns tokens into logits and leaves the choice to its caller, who may force tokens of his own. It knows ids
-//! only, never what they mean.
+//! It turns tokens into logits, which stay on the device; its caller says how the next tokens are chosen from them, and
+//! may force tokens of his own. It knows ids only, never what they mean.
 
-use ferrochat_tensor::{Graph, TensorError};
+use ferrochat_tensor::{Choice, Graph, Tensor, TensorError};
 
 use crate::cache::KvCache;
 use crate::gpt::Gpt;
@@ -42,21 +42,48 @@ pub struct Decoder<'a> {
     gpt: &'a Gpt,
     graph: Graph,
     cache: KvCache,
-    logits: Vec<f32>,
+    /// `[rows, vocab]` of the last push.
+    logits: Option<Tensor>,
 }
 
 /// Prompts that have been processed: any number of rows can go on from each.
 pub struct Prompts {
     cache: KvCache,
-    logits: Vec<f32>,
-    vocab: usize,
+    /// `[prompts, vocab]`; none where there are no prompts.
+    logits: Option<Tensor>,
 }
 
 impl Prompts {
-    /// Logits for the token that follows a prompt, one per token of the vocabulary.
-    pub fn logits(&self, index: usize) -> &[f32] {
-        &self.logits[index * self.vocab..(index + 1) * self.vocab]
+    /// Tokens to follow the prompts; a choice's row is a prompt's number. Waits for the device.
+    ///
+    /// # Panics
+    /// If there is no such prompt.
+    pub fn choose(&self, choices: &[Choice]) -> Vec<i32> {
+        choose(self.logits.as_ref(), choices)
     }
+
+    /// Logits for the token that follows a prompt, one per token of the vocabulary. Waits for the device and downloads
+    /// those of all prompts: for whoever wants probabilities.
+    ///
+    /// # Panics
+    /// If there is no such prompt.
+    pub fn logits(&self, index: usize) -> Vec<f32> {
+        row_of(self.logits.as_ref(), index)
+    }
+}
+
+fn choose(logits: Option<&Tensor>, choices: &[Choice]) -> Vec<i32> {
+    let Some(logits) = logits else {
+        assert!(choices.is_empty(), "a choice needs a row");
+        return Vec::new();
+    };
+    logits.device().choose(logits, choices)
+}
+
+fn row_of(logits: Option<&Tensor>, row: usize) -> Vec<f32> {
+    let logits = logits.expect("a row has logits once a token was pushed");
+    let vocab = logits.shape().last();
+    logits.download()[row * vocab..][..vocab].to_vec()
 }
 
 impl<'a> Decoder<'a> {
@@ -66,7 +93,7 @@ impl<'a> Decoder<'a> {
             gpt,
             graph: Graph::inference(gpt.device()),
             cache: KvCache::new(gpt.device(), gpt.config()),
-            logits: Vec::new(),
+            logits: None,
         }
     }
 
@@ -91,11 +118,9 @@ impl<'a> Decoder<'a> {
         }
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
         let (rows, time) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
-        let vocab = self.gpt.config().vocab_size;
         if rows == 0 {
             let cache = KvCache::new(self.gpt.device(), self.gpt.config());
-            let logits = Vec::new();
-            return Ok(Prompts { cache, logits, vocab });
+            return Ok(Prompts { cache, logits: None });
         }
         let no_memory = |_: TensorError| GenerateError::Memory { rows, tokens: time };
         let mut cache = self.cache.aside(rows, time).map_err(no_memory)?;
@@ -110,8 +135,8 @@ impl<'a> Decoder<'a> {
             .gpt
             .forward_cached(g, &device.indices(&ids, [rows, time]), &mut cache);
         let x = g.select_positions(&x, &device.indices(&last, [rows]));
-        let logits = g.logits(&x, &self.gpt.head()).download();
-        Ok(Prompts { cache, logits, vocab })
+        let logits = Some(g.logits(&x, &self.gpt.head()));
+        Ok(Prompts { cache, logits })
     }
 
     /// Appends a row for each of `chosen`, which goes on from the prompt of that number; several may go on from one.
@@ -164,17 +189,29 @@ impl<'a> Decoder<'a> {
         let longest = (0..rows).map(|row| self.length(row)).max().unwrap_or(0) + 1;
         let no_memory = |_: TensorError| GenerateError::Memory { rows, tokens: longest };
         self.cache.reserve(rows, longest).map_err(no_memory)?;
+        // Their memory is that of the next ones.
+        self.logits = None;
         let ids = self.gpt.device().indices(tokens, [rows, 1]);
         let x = self.gpt.forward_cached(&self.graph, &ids, &mut self.cache);
-        self.logits.resize(rows * self.gpt.config().vocab_size, 0.0);
-        self.graph.logits(&x, &self.gpt.head()).download_into(&mut self.logits);
+        self.logits = Some(self.graph.logits(&x, &self.gpt.head()));
         Ok(())
     }
 
-    /// Logits for the token that follows the last [`Decoder::push`] in a row, by the number that the row had then.
-    pub fn logits(&self, row: usize) -> &[f32] {
-        let vocab = self.gpt.config().vocab_size;
-        &self.logits[row * vocab..(row + 1) * vocab]
+    /// Tokens to follow the last [`Decoder::push`]; a choice's row has the number that it had then. Waits for the device.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn choose(&self, choices: &[Choice]) -> Vec<i32> {
+        choose(self.logits.as_ref(), choices)
+    }
+
+    /// Logits for the token that follows the last [`Decoder::push`] in a row, by the number that the row had then. Waits
+    /// for the device and downloads those of all rows: for whoever wants probabilities.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn logits(&self, row: usize) -> Vec<f32> {
+        row_of(self.logits.as_ref(), row)
     }
 
     /// Removes a row; the last one takes its number.

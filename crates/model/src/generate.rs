@@ -80,14 +80,19 @@ impl<'a> Generator<'a> {
             self.decoder.push(&tokens)?;
         }
         self.left -= 1;
+        let mut choices = Vec::with_capacity(self.rows.len());
+        for (row, &(sample, _)) in self.rows.iter().enumerate() {
+            let row = if prompt.is_some() { 0 } else { row };
+            choices.push(self.samplers[sample].choice(row));
+        }
+        let tokens = match &prompt {
+            Some(prompt) => prompt.choose(&choices),
+            None => self.decoder.choose(&choices),
+        };
         let mut column = vec![None; self.samplers.len()];
-        for (row, (sample, token)) in self.rows.iter_mut().enumerate() {
-            let logits = match &prompt {
-                Some(prompt) => prompt.logits(0),
-                None => self.decoder.logits(row),
-            };
-            *token = self.samplers[*sample].pick(logits);
-            column[*sample] = Some(*token).filter(|token| !self.stop.contains(token));
+        for ((sample, last), token) in self.rows.iter_mut().zip(tokens) {
+            *last = token;
+            column[*sample] = Some(token).filter(|token| !self.stop.contains(token));
         }
         // From the last on: a hole is filled with a row that has been looked at.
         for row in (0..self.rows.len()).rev() {

@@ -65,4 +65,6 @@ pub use init::Init;
 pub use optim::{Optimizer, Rates};
 pub use rng::Rng;
 pub use sample::{Sampler, Sampling};
+// What a sampler makes of its settings.
+pub use ferrochat_tensor::Choice;
 pub use schedule::{Pace, Schedule};

@@ -8,6 +8,7 @@
 use crate::dtype::DType;
 use crate::memory::Memory;
 use crate::ops::activation::Activation;
+use crate::ops::choose::Choice;
 use crate::ops::optimizer::{AdamwStep, NormRule};
 
 /// A dense run of elements in device memory. Opaque outside the backends.
@@ -359,6 +360,9 @@ pub trait Backend {
     fn weighted_nll(&self, args: &NllArgs, gradients: Option<&NllGradients>);
     /// `logits[r, ..vocab] = softcap(x·headᵀ)`, master type.
     fn logits(&self, x: Buffer, head: Weight, vocab: usize, softcap: Option<f32>, logits: Buffer, rows: usize);
+    /// A token id for each choice, as `ops/choose.rs` says, from logits `[rows, vocab]` of master type; waits for all
+    /// work.
+    fn choose(&self, logits: Buffer, vocab: usize, choices: &[Choice], ids: &mut [i32]);
     /// `y[b, :] = x[b, index[b], :]`; `x` is `[batch, time, cols]`.
     fn select_positions(&self, x: Buffer, index: Buffer, y: Buffer, batch: usize, time: usize, cols: usize);
 

@@ -52,6 +52,7 @@ pub use dtype::DType;
 pub use graph::Graph;
 pub use ops::{
     activation::Activation,
+    choose::Choice,
     mix::Scalar,
     nll::{Nll, NllHead},
     optimizer::{AdamwStep, NormRule},

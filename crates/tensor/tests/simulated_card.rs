@@ -61,5 +61,7 @@ groups!(
     weighted_nll,
     adamw,
     muon,
-    decoding
+    decoding,
+    sampling,
+    network
 );

@@ -14,6 +14,7 @@ use crate::device::Device;
 use crate::dtype::DType;
 use crate::memory::Memory;
 use crate::ops::activation::Activation;
+use crate::ops::choose::Choice;
 use crate::ops::optimizer::{AdamwStep, NormRule};
 
 /// What is wrong with a result.
@@ -102,7 +103,7 @@ fn every_fault_is_found() {
         assert!(!is_caught(&sound, &references), "a sound backend is sound");
         let seen = seen.seen.borrow().clone();
         let (flags, results): (Vec<_>, Vec<_>) = seen.into_iter().partition(|what| what.ends_with("accumulate"));
-        assert_eq!(results.len(), 54, "every result of every kernel: {results:?}");
+        assert_eq!(results.len(), 55, "every result of every kernel: {results:?}");
         assert_eq!(flags.len(), 9, "every kernel that can add to its result: {flags:?}");
         let of_results = results
             .iter()
@@ -380,6 +381,16 @@ impl Backend for Broken {
     fn logits(&self, x: Buffer, head: Weight, vocab: usize, softcap: Option<f32>, logits: Buffer, rows: usize) {
         self.inner.logits(x, head, vocab, softcap, logits, rows);
         self.spoil("logits, logits", logits);
+    }
+
+    fn choose(&self, logits: Buffer, vocab: usize, choices: &[Choice], ids: &mut [i32]) {
+        self.inner.choose(logits, vocab, choices, ids);
+        self.seen.borrow_mut().insert("choose, ids");
+        match self.fault {
+            Some(("choose, ids", Fault::Tail)) => ids[choices.len() - 1] = 0,
+            Some(("choose, ids", Fault::Scaled)) => ids.iter_mut().for_each(|id| *id += 1),
+            _ => {}
+        }
     }
 
     fn select_positions(&self, x: Buffer, index: Buffer, y: Buffer, batch: usize, time: usize, cols: usize) {

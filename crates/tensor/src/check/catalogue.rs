@@ -8,6 +8,7 @@ use super::cases::{AttentionSizes, Cases, NllSizes};
 use super::compare::{Check, Outcome, References, compare};
 use super::network::NetworkCheck;
 use super::procedure::{Procedure, Procedures};
+use super::sampling::Logits;
 use crate::device::Device;
 
 /// How much is checked.
@@ -44,6 +45,7 @@ pub const GROUPS: &[Group] = &[
     group("adamw", adamw),
     group("muon", muon),
     group("decoding", decoding),
+    group("sampling", sampling),
     group("network", network),
 ];
 
@@ -404,6 +406,17 @@ fn decoding(sizes: Sizes) -> Vec<Box<dyn Check>> {
     for (rows, channels, vocab, padded) in chosen(sizes, &small, &[(33, 128, 1000, 1024)], &[(16, 768, 32_768, 32_768)])
     {
         procedures.logits(rows, channels, vocab, padded);
+    }
+    boxed(vec![], procedures.list)
+}
+
+fn sampling(sizes: Sizes) -> Vec<Box<dyn Check>> {
+    let mut procedures = Procedures::new(48);
+    let small = [(1, 1), (2, 33), (3, 1000), (1, 1025), (2, 5003)];
+    for (rows, vocab) in chosen(sizes, &small, &[(9, 8192), (1, 32_768)], &[(64, 32_768), (3, 151_643)]) {
+        for kind in [Logits::Smooth, Logits::Ties, Logits::Sparse, Logits::Nothing] {
+            procedures.choose(rows, vocab, kind);
+        }
     }
     boxed(vec![], procedures.list)
 }

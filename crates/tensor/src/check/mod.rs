@@ -25,6 +25,7 @@ mod network;
 mod optimizer;
 mod procedure;
 mod random;
+mod sampling;
 
 pub use case::{Apply, Case, Input};
 pub use cases::{ACTIVATIONS, AttentionSizes, Cases, NllSizes};
@@ -34,3 +35,4 @@ pub use measure::{norm, relative_error, rounded, tolerance, unit_roundoff};
 pub use network::Network;
 pub use procedure::{Procedure, Procedures, Rounding};
 pub use random::Random;
+pub use sampling::Logits;

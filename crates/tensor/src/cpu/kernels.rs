@@ -1,5 +1,7 @@
 //! The seam, method by method: picks the element type and calls the kernel.
 
+use std::sync::PoisonError;
+
 use half::bf16;
 
 use super::Cpu;
@@ -13,6 +15,7 @@ use crate::dtype::DType;
 use crate::host;
 use crate::memory::Memory;
 use crate::ops::activation::Activation;
+use crate::ops::choose::Choice;
 use crate::ops::optimizer::{AdamwStep, NormRule};
 
 /// Stores or adds.
@@ -254,6 +257,14 @@ impl Backend for Cpu {
 
     fn logits(&self, x: Buffer, head: Weight, vocab: usize, softcap: Option<f32>, logits: Buffer, rows: usize) {
         with_elem!(x.dtype, T => self.plain_logits::<T>(x, head, vocab, softcap, logits, rows));
+    }
+
+    fn choose(&self, logits: Buffer, vocab: usize, choices: &[Choice], ids: &mut [i32]) {
+        let mut chooser = self.chooser.lock().unwrap_or_else(PoisonError::into_inner);
+        let logits = input::<f32>(logits);
+        for (id, choice) in ids.iter_mut().zip(choices) {
+            *id = chooser.choose(&logits[choice.row * vocab..][..vocab], choice);
+        }
     }
 
     fn select_positions(&self, x: Buffer, index: Buffer, y: Buffer, _batch: usize, time: usize, cols: usize) {

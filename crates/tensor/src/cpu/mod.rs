@@ -29,6 +29,7 @@ use self::isa::Isa;
 use self::pool::Pool;
 use crate::device::TensorError;
 use crate::dtype::DType;
+use crate::ops::choose::Chooser;
 
 /// How to set up the CPU.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +53,7 @@ pub(crate) struct Cpu {
     partials: Mutex<Vec<f32>>,
     /// Short vectors that a kernel fills and uses at once.
     gate_sums: Mutex<Vec<f32>>,
+    chooser: Mutex<Chooser>,
 }
 
 impl Cpu {
@@ -79,6 +81,7 @@ impl Cpu {
             pool,
             partials: Mutex::default(),
             gate_sums: Mutex::default(),
+            chooser: Mutex::default(),
         })
     }
 }

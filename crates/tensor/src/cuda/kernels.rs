@@ -9,6 +9,7 @@ use crate::backend::{
 use crate::dtype::DType;
 use crate::memory::Memory;
 use crate::ops::activation::Activation;
+use crate::ops::choose::Choice;
 use crate::ops::optimizer::{AdamwStep, NormRule};
 
 impl Backend for Cuda {
@@ -227,6 +228,10 @@ impl Backend for Cuda {
 
     fn logits(&self, x: Buffer, head: Weight, vocab: usize, softcap: Option<f32>, logits: Buffer, rows: usize) {
         self.plain_logits(x, head, vocab, softcap, logits, rows);
+    }
+
+    fn choose(&self, logits: Buffer, vocab: usize, choices: &[Choice], ids: &mut [i32]) {
+        self.choose_tokens(logits, vocab, choices, ids);
     }
 
     fn select_positions(&self, x: Buffer, index: Buffer, y: Buffer, _batch: usize, time: usize, cols: usize) {

@@ -6,6 +6,7 @@
 pub mod activation;
 pub(crate) mod attention;
 mod cache;
+pub(crate) mod choose;
 pub(crate) mod embedding;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;

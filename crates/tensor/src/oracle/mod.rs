@@ -24,6 +24,7 @@ use crate::dtype::DType;
 use crate::host;
 use crate::memory::Memory;
 use crate::ops::activation::Activation;
+use crate::ops::choose::{Choice, Chooser};
 use crate::ops::optimizer::{AdamwStep, NormRule};
 
 /// The naive `f64` backend.
@@ -324,6 +325,15 @@ impl Backend for Oracle {
             floats_mut(logits),
             vocab,
         );
+    }
+
+    /// What is compared with it chooses from float32.
+    fn choose(&self, logits: Buffer, vocab: usize, choices: &[Choice], ids: &mut [i32]) {
+        for (id, choice) in ids.iter_mut().zip(choices) {
+            let row = &floats(logits)[choice.row * vocab..][..vocab];
+            let row: Vec<f32> = row.iter().map(|&logit| logit as f32).collect();
+            *id = Chooser::default().choose(&row, choice);
+        }
     }
 
     fn select_positions(&self, x: Buffer, index: Buffer, y: Buffer, batch: usize, time: usize, cols: usize) {

@@ -125,6 +125,8 @@ template <typename V> V atomicMax(V* to, V value) { V old = *to; if (value > old
 template <typename V> V atomicMin(V* to, V value) { V old = *to; if (value < old) *to = value; return old; }
 inline void __threadfence() {}
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __longlong_as_double(long long bits) { double x; memcpy(&x, &bits, 8); return x; }
 
 #ifdef ELEMENT_BF16
 #define SHIM_ELEMENT "bf16"
