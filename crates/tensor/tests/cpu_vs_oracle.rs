@@ -72,6 +72,7 @@ groups!(
     adamw,
     muon,
     decoding,
+    sampling,
     network
 );
 
