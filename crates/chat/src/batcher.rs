@@ -357,7 +357,9 @@ fn choices_of<'l, 'a: 'l>(lives: impl Iterator<Item = (usize, &'l mut Live<'a>)>
 impl Live<'_> {
     /// The next token: a forced one, or the next of those that were chosen.
     fn step(&mut self, chosen: &mut impl Iterator<Item = i32>) -> Event {
-        let delta = self.turn.step(|| chosen.next().expect("a token for every reply that is not forced") as u32);
+        let delta = self
+            .turn
+            .step(|| chosen.next().expect("a token for every reply that is not forced") as u32);
         self.next = delta.id.map_or(0, |id| id as i32);
         Event {
             id: self.id,

@@ -104,7 +104,11 @@ mod tests {
         };
         let (first, second) = (draws(0), draws(1));
         assert_eq!(first, draws(0));
-        assert!(first.iter().all(|draw| (0.0..1.0).contains(draw) && !second.contains(draw)));
+        assert!(
+            first
+                .iter()
+                .all(|draw| (0.0..1.0).contains(draw) && !second.contains(draw))
+        );
         assert_eq!(Sampler::new(&Sampling::greedy(), 3).choice(5), Choice::greedy(5));
     }
 
