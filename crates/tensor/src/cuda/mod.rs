@@ -1,5 +1,5 @@
 //! The GPU backend: cuBLASLt for matrix products, our own kernels for everything else, one stream, no host
-//! synchronisation but `synchronize`, `download` and `sample`.
+//! synchronisation but `synchronize`, `download` and `choose`.
 //!
 //! `context.rs` is the card, its stream and memory; `sources.rs` turns `source/*.cu` into machine code, `cache.rs`
 //! keeps that on disk, `modules.rs` loads it; `launch.rs` is the one way to start a kernel; `matmul.rs` is cuBLASLt.
