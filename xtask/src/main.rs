@@ -5,8 +5,16 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod compare;
+#[cfg(target_os = "linux")]
+mod gpu;
+#[cfg(target_os = "linux")]
+mod kernels;
+#[cfg(target_os = "linux")]
+mod nvrtc;
 mod pack;
 mod parity;
+#[cfg(target_os = "linux")]
+mod resources;
 
 /// A wrong argument: told in one sentence, exit code 2, as in the program itself.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +30,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[cfg(target_os = "linux")]
+    Gpu(gpu::Args),
+    #[cfg(target_os = "linux")]
+    Kernels(kernels::Args),
     Pack(pack::Args),
     Parity(parity::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        #[cfg(target_os = "linux")]
+        Command::Gpu(args) => gpu::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Kernels(args) => kernels::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Parity(args) => parity::run(&args),
     };
