@@ -217,11 +217,11 @@ fn table(rows: &[Row], architectures: &[String]) -> String {
     }
     let names = lines.keys().map(|(file, kernel, _)| file.len() + 1 + kernel.len());
     let width = names.max().unwrap_or_default();
-    let mut text = format!("{:width$}     ", "");
+    let mut text = format!("{:width$}         ", "");
     for architecture in architectures {
         let _ = write!(text, " | {architecture:<34}");
     }
-    let _ = write!(text, "\n{:width$}     ", "kernel");
+    let _ = write!(text, "\n{:width$}         ", "kernel");
     for _ in architectures {
         let _ = write!(
             text,
@@ -232,7 +232,7 @@ fn table(rows: &[Row], architectures: &[String]) -> String {
     text.push('\n');
     for ((file, kernel, element), by_architecture) in lines {
         let name = format!("{file}/{kernel}");
-        let _ = write!(text, "{name:width$} {element:>4}");
+        let _ = write!(text, "{name:width$} {element:<8}");
         for architecture in architectures {
             let _ = match by_architecture.get(architecture.as_str()) {
                 Some(figures) => write!(

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolIndex};
+use object::elf::{FileHeader64, SHT_SYMTAB};
+use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
+use object::{Endianness, SymbolIndex};
 use serde::Serialize;
 
 /// What one kernel takes.
@@ -80,61 +82,78 @@ fn number_before(text: &str, what: &str) -> u32 {
 /// The resources of all kernels of a compilation.
 ///
 /// # Errors
-/// The machine code is no ELF file, or has other kernels or registers than the log says.
+/// The machine code is no ELF file, or it has other kernels or registers than the log says.
 pub fn of_compilation(log: &Log, code: &[u8]) -> Result<BTreeMap<String, Resources>> {
-    let file =
-        object::read::elf::ElfFile64::<object::Endianness>::parse(code).context("the machine code is no ELF file")?;
-    let registers = registers(&file)?;
+    let functions = functions(code).context("the machine code cannot be read")?;
     let mut kernels = log.kernels.clone();
-    for section in file.sections() {
-        let Some(name) = section.name().ok().and_then(|name| name.strip_prefix(".text.")) else {
-            continue;
+    for (name, kernel) in &mut kernels {
+        let Some(function) = functions.get(name) else {
+            bail!("there is no machine code of {name}");
         };
-        // A function that is not inlined has a section too.
-        let Some(kernel) = kernels.get_mut(name) else { continue };
-        kernel.code_bytes = section.size();
-        if registers.get(name) != Some(&kernel.registers) {
+        if function.registers != Some(kernel.registers) {
             bail!(
                 "the compiler says that {name} has {} registers and its machine code says {:?}",
                 kernel.registers,
-                registers.get(name)
+                function.registers
             );
         }
-    }
-    if let Some((name, _)) = kernels.iter().find(|(_, kernel)| kernel.code_bytes == 0) {
-        bail!("there is no machine code of {name}");
+        kernel.code_bytes = function.code_bytes;
     }
     Ok(kernels)
 }
 
-/// Registers by function, from `.nv.info`: a list of (format, attribute, value), where a value of format 4 is a size
-/// and as many bytes, and other values are two bytes.
-fn registers(file: &object::read::elf::ElfFile64) -> Result<BTreeMap<String, u32>> {
-    const SIZED: u8 = 4;
-    const REGISTERS: u8 = 0x2f;
-    let section = file
-        .section_by_name(".nv.info")
-        .context("the machine code has no .nv.info")?;
-    let mut rest = section.data().context("the machine code's .nv.info cannot be read")?;
-    let mut found = BTreeMap::new();
-    while let [format, attribute, low, high, after @ ..] = rest {
-        let size = usize::from(u16::from_le_bytes([*low, *high]));
-        rest = after;
-        if *format != SIZED {
+/// What machine code says of a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Function {
+    code_bytes: u64,
+    registers: Option<u32>,
+}
+
+/// The functions of machine code, by name.
+fn functions(code: &[u8]) -> Result<BTreeMap<String, Function>> {
+    let header = FileHeader64::<Endianness>::parse(code)?;
+    let endian = header.endian()?;
+    let sections = header.sections(endian, code)?;
+    let symbols = sections.symbols(endian, code, SHT_SYMTAB)?;
+    let mut functions = BTreeMap::<String, Function>::new();
+    for section in sections.iter() {
+        let name = String::from_utf8_lossy(sections.section_name(endian, section)?);
+        if let Some(name) = name.strip_prefix(".text.") {
+            functions.entry(name.to_owned()).or_default().code_bytes = section.sh_size(endian);
+        }
+        if name != ".nv.info" {
             continue;
         }
-        let Some((value, after)) = rest.split_at_checked(size) else {
-            bail!("the machine code's .nv.info is cut off");
-        };
-        rest = after;
-        if let (REGISTERS, Ok(value)) = (*attribute, <[u8; 8]>::try_from(value)) {
-            let value = u64::from_le_bytes(value);
-            let symbol = file.symbol_by_index(SymbolIndex((value & 0xffff_ffff) as usize));
-            let name = symbol
-                .and_then(|symbol| symbol.name())
-                .context("a kernel without a name")?;
-            found.insert(name.to_owned(), (value >> 32) as u32);
+        for (symbol, registers) in registers(section.data(endian, code)?)? {
+            let symbol = symbols.symbol(SymbolIndex(symbol as usize))?;
+            let name = symbol.name(endian, symbols.strings())?;
+            let name = String::from_utf8_lossy(name).into_owned();
+            functions.entry(name).or_default().registers = Some(registers);
         }
+    }
+    Ok(functions)
+}
+
+/// Numbers of symbols and their registers from `.nv.info`: a list of (format, attribute, value), where a value of format
+/// 4 is a size and as many bytes, and every other value is two bytes.
+fn registers(mut info: &[u8]) -> Result<Vec<(u32, u32)>> {
+    const SIZED: u8 = 4;
+    const REGISTERS: u8 = 0x2f;
+    let mut found = Vec::new();
+    while let [format, attribute, low, high, rest @ ..] = info {
+        let size = if *format == SIZED {
+            u16::from_le_bytes([*low, *high])
+        } else {
+            0
+        };
+        let Some((value, rest)) = rest.split_at_checked(size.into()) else {
+            bail!(".nv.info is cut off");
+        };
+        if let (SIZED, REGISTERS, Ok(value)) = (*format, *attribute, <[u8; 8]>::try_from(value)) {
+            let value = u64::from_le_bytes(value);
+            found.push((value as u32, (value >> 32) as u32));
+        }
+        info = rest;
     }
     Ok(found)
 }
@@ -192,6 +211,17 @@ ptxas warning : something is odd
     #[test]
     fn what_is_no_machine_code_is_refused() {
         let sentence = of_compilation(&of_log(LOG), b"simulated card").unwrap_err().to_string();
-        assert_eq!(sentence, "the machine code is no ELF file");
+        assert_eq!(sentence, "the machine code cannot be read");
+    }
+
+    #[test]
+    fn registers_are_found_among_other_attributes() {
+        let mut info = vec![3, 0x1b, 0xff, 0, 4, 0x11, 8, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+        info.extend([
+            4, 0x2f, 8, 0, 7, 0, 0, 0, 64, 0, 0, 0, 1, 2, 0, 0, 4, 0x2f, 8, 0, 9, 0, 0, 0, 255, 0, 0, 0,
+        ]);
+        assert_eq!(registers(&info).unwrap(), [(7, 64), (9, 255)]);
+        assert!(registers(&info[..info.len() - 1]).is_err());
+        assert_eq!(registers(&[]).unwrap(), []);
     }
 }
