@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     let version = nvrtc::ready(nvrtc::Wanted::Any)?;
     let mut rows = Vec::new();
     let mut warnings = BTreeMap::<String, Vec<String>>::new();
-    let mut failures = Vec::new();
+    let mut failures = BTreeMap::<String, Vec<String>>::new();
     let compiled = compile_all(&args.arch, true);
     let count = compiled.len();
     for (job, result) in compiled {
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
                     warnings.entry(said).or_default().push(job.to_string());
                 }
             }
-            Err(error) => failures.push(format!("{job}: {error:#}")),
+            Err(error) => failures.entry(format!("{error:#}")).or_default().push(job.to_string()),
         }
     }
     rows.sort_by(|a, b| (a.file, &a.kernel, a.element).cmp(&(b.file, &b.kernel, b.element)));
@@ -86,14 +86,12 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         print!("{}", table(&rows, &args.arch));
     }
-    for (text, jobs) in &warnings {
-        eprintln!("\n{} ({}):\n{text}", jobs[0], in_all(jobs.len()));
+    for (text, jobs) in warnings.iter().chain(&failures) {
+        eprintln!("\n{}{}:\n{text}", jobs[0], and_others(jobs.len()));
     }
-    for failure in &failures {
-        eprintln!("\n{failure}");
-    }
-    if !failures.is_empty() {
-        bail!("{} of {count} compilations failed", failures.len());
+    let failed: usize = failures.values().map(Vec::len).sum();
+    if failed > 0 {
+        bail!("{failed} of {count} compilations failed");
     }
     let spilling: Vec<String> = rows
         .iter()
@@ -111,10 +109,10 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn in_all(compilations: usize) -> String {
+fn and_others(compilations: usize) -> String {
     match compilations {
-        1 => "one compilation".to_owned(),
-        more => format!("and {} other compilations", more - 1),
+        1 => String::new(),
+        more => format!(" and {} other compilations", more - 1),
     }
 }
 
