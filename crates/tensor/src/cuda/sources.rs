@@ -102,6 +102,8 @@ fn options(dtype: DType, architecture: &str) -> Vec<String> {
     vec![
         format!("--gpu-architecture={architecture}"),
         "--std=c++17".to_owned(),
+        // Else NVRTC takes generic lambdas for code of the host.
+        "--device-as-default-execution-space".to_owned(),
         element.to_owned(),
     ]
 }
