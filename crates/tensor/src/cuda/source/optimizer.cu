@@ -2,15 +2,9 @@
 //
 // A norm takes two kernels: the first leaves one partial sum per block, the second adds them up in every block, always in
 // the same order, and applies the result. The number of blocks follows from the sizes alone, so the bits do too.
+// Every tensor begins at a multiple of 16 bytes.
 
-// body(v, at) for all elements of type E, with `v` a vector for those from `at` on, or a single one for what is left.
-template <typename E, typename F> __device__ __forceinline__ void for_elements(long long len, F body) {
-    long long vectors = len / Vector<E>::lanes;
-    for (long long i = grid_first(); i < vectors; i += grid_step()) body(Vector<E>(), i * Vector<E>::lanes);
-    for (long long i = vectors * Vector<E>::lanes + grid_first(); i < len; i += grid_step()) body(Single<E>(), i);
-}
-
-// The same for one row by the threads of one block.
+// body(v, at) for the elements of a row by the threads of one block, `v` being a vector where rows are whole vectors.
 template <typename E, typename F> __device__ __forceinline__ void for_row(int cols, F body) {
     if (whole_vectors<E>(cols)) {
         for (int at = threadIdx.x * Vector<E>::lanes; at < cols; at += blockDim.x * Vector<E>::lanes) {
@@ -56,7 +50,7 @@ __device__ __forceinline__ float sum_of_partials(const float* partials, int coun
 // The factors are 1 − lr·decay, 1 − β1, 1 − β2, lr/(1 − β1ᵗ) and 1 − β2ᵗ, as the CPU has them in float.
 KERNEL(adamw, 256, (float* value, const float* grad, float* first, float* second, float keep, float gain1, float gain2,
                     float size, float bias2, float eps, long long len)) {
-    for_elements<float>(len, [&](auto w, long long at) {
+    for_elements<float>(len, true, [&](auto w, long long at) {
         decltype(w) g, m, v;
         w.load(value + at), g.load(grad + at), m.load(first + at), v.load(second + at);
 #pragma unroll
@@ -71,44 +65,22 @@ KERNEL(adamw, 256, (float* value, const float* grad, float* first, float* second
     });
 }
 
-// As many floats as `v` has elements, 1 or a multiple of 4.
-template <int N> struct Floats {
-    float values[N];
-    __device__ __forceinline__ void load(const float* from) {
-#pragma unroll
-        for (int i = 0; i < N; i += 4) {
-            Vector<float> part;
-            part.load(from + i);
-            for (int j = 0; j < 4; j++) values[i + j] = part.values[j];
-        }
-    }
-    __device__ __forceinline__ void store(float* to) const {
-#pragma unroll
-        for (int i = 0; i < N; i += 4) {
-            Vector<float> part;
-            for (int j = 0; j < 4; j++) part.values[j] = values[i + j];
-            part.store(to + i);
-        }
-    }
-};
-template <> struct Floats<1> : Single<float> {};
-
 KERNEL(nesterov, 256, (const float* grad, float* momentum, T* out, float mu, long long len)) {
-    for_elements<T>(len, [&](auto result, long long at) {
-        Floats<decltype(result)::lanes> g, m;
-        g.load(grad + at), m.load(momentum + at);
+    for_elements<T>(len, true, [&](auto result, long long at) {
+        float g[decltype(result)::lanes], m[decltype(result)::lanes];
+        load_floats(grad + at, g), load_floats(momentum + at, m);
 #pragma unroll
         for (int j = 0; j < decltype(result)::lanes; j++) {
-            m.values[j] += (1.0f - mu) * (g.values[j] - m.values[j]);
-            result.values[j] = g.values[j] + mu * (m.values[j] - g.values[j]);
+            m[j] += (1.0f - mu) * (g[j] - m[j]);
+            result.values[j] = g[j] + mu * (m[j] - g[j]);
         }
-        m.store(momentum + at), result.store(out + at);
+        store_floats(m, momentum + at), result.store(out + at);
     });
 }
 
 // `decay` is lr·weight_decay.
 KERNEL(cautious_update, 256, (float* w, const float* x, float lr, float decay, long long len)) {
-    for_elements<float>(len, [&](auto weights, long long at) {
+    for_elements<float>(len, true, [&](auto weights, long long at) {
         decltype(weights) update;
         weights.load(w + at), update.load(x + at);
 #pragma unroll
@@ -125,7 +97,7 @@ KERNEL(cautious_update, 256, (float* w, const float* x, float lr, float decay, l
 KERNEL(sum_squares, 256, (const T* x, float* partials, long long len)) {
     __shared__ float shared[32];
     float sum = 0.0f;
-    for_elements<T>(len, [&](auto v, long long at) {
+    for_elements<T>(len, true, [&](auto v, long long at) {
         v.load(x + at);
         sum += squares_of(v);
     });
@@ -139,7 +111,7 @@ KERNEL(rescale, 256, (T* x, const float* partials, int count, float numerator, f
     __shared__ float shared[32];
     float norm = sqrtf(sum_of_partials(partials, count, shared));
     float factor = numerator / fmaxf(multiplier * norm + addend, least);
-    for_elements<T>(len, [&](auto v, long long at) { scale_at(v, x + at, factor); });
+    for_elements<T>(len, true, [&](auto v, long long at) { scale_at(v, x + at, factor); });
 }
 
 // squares[row] = Σ x² of each row; partials[block] = their sum over the block's rows.
