@@ -110,6 +110,7 @@ fn embedding(sizes: Sizes) -> Vec<Box<dyn Check>> {
         (1, 1, 1, 1),
         (3, 65, 7, 65),
         (2, 33, 300, 24),
+        (1, 999, 1500, 17),
         // A token in thousands of positions.
         (1, 3003, 2, 40),
         (1, 3003, 2, 9),

@@ -12,7 +12,7 @@ impl Cuda {
         let address = to.address();
         match (from, to.dtype) {
             (Host::F32(from), DType::F32) => self.context.write(from, address),
-            (Host::F32(from), DType::Bf16) => self.context.write(&converted(from, |v| bf16::from_f32(v)), address),
+            (Host::F32(from), DType::Bf16) => self.context.write(&converted(from, bf16::from_f32), address),
             (Host::F64(from), DType::F32) => self.context.write(&converted(from, |v| v as f32), address),
             (Host::F64(from), DType::Bf16) => self
                 .context

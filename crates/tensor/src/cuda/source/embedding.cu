@@ -69,11 +69,6 @@ template <typename V> __device__ __forceinline__ int channel_of(int slice, int k
     return slice * 32 * VectorT::lanes + within;
 }
 
-template <typename V> __device__ __forceinline__ void add_to(V& sum, const V& row) {
-#pragma unroll
-    for (int j = 0; j < V::lanes; j++) sum.values[j] += row.values[j];
-}
-
 // This lane's channels of the sum of every `step`-th position of a list, in order; four rows are on their way at a time.
 template <typename V>
 __device__ __forceinline__ void sum_rows(const T* dy, const int* positions, int count, int step, int slice,
@@ -82,19 +77,17 @@ __device__ __forceinline__ void sum_rows(const T* dy, const int* positions, int 
     for (int k = 0; k < VectorT::lanes; k += V::lanes) {
         int channel = channel_of<V>(slice, k);
         V sum = V(), rows[4];
-        if (channel < channels) {
-            int i = 0;
-            for (; i + 3 * step < count; i += 4 * step) {
+        for (int i = 0; channel < channels && i < count; i += 4 * step) {
 #pragma unroll
-                for (int n = 0; n < 4; n++)
+            for (int n = 0; n < 4; n++) {
+                rows[n] = V();
+                if (i + n * step < count)
                     rows[n].load(dy + static_cast<long long>(positions[i + n * step]) * channels + channel);
+            }
 #pragma unroll
-                for (int n = 0; n < 4; n++) add_to(sum, rows[n]);
-            }
-            for (; i < count; i += step) {
-                rows[0].load(dy + static_cast<long long>(positions[i]) * channels + channel);
-                add_to(sum, rows[0]);
-            }
+            for (int n = 0; n < 4; n++)
+#pragma unroll
+                for (int j = 0; j < V::lanes; j++) sum.values[j] += rows[n].values[j];
         }
 #pragma unroll
         for (int j = 0; j < V::lanes; j++) sums[k + j] = sum.values[j];
@@ -116,10 +109,9 @@ __device__ __forceinline__ void add_channels(const float (&sums)[VectorT::lanes]
     }
 }
 
-// Adds what the list names. `dtable` is the first row that the block owns, the next one stands `stride` floats on.
+// Adds what the list names. `dtable` is the first row that the block owns.
 template <typename V>
-__device__ __forceinline__ void add_listed(const T* dy, float* dtable, long long stride, Listed& list, int own,
-                                           int channels) {
+__device__ __forceinline__ void add_listed(const T* dy, float* dtable, Listed& list, int own, int channels) {
     const int lanes = VectorT::lanes;
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     float sums[lanes];
@@ -144,7 +136,7 @@ __device__ __forceinline__ void add_listed(const T* dy, float* dtable, long long
                         for (int w = 0; w < 8; w++) sums[k] += list.sums[w][k * 32 + lane];
                     }
                 }
-                add_channels<V>(sums, dtable + row * stride, slice, channels);
+                add_channels<V>(sums, dtable + static_cast<long long>(row) * gridDim.x * channels, slice, channels);
             }
             if (many) __syncthreads();
         }
@@ -173,7 +165,6 @@ KERNEL(embedding_backward, 256,
     int block = blockIdx.x, mask = gridDim.x - 1;
     int own = block < vocabulary ? ((vocabulary - 1 - block) >> shift) + 1 : 0;
     dtable += static_cast<long long>(block) * channels;
-    long long stride = static_cast<long long>(gridDim.x) * channels;
     bool vectors = is_aligned(dy) && is_aligned(dtable) && whole_vectors<T>(channels);
     int count = 0;
     for (int tile = 0; tile < rows; tile += TILE) {
@@ -198,9 +189,9 @@ KERNEL(embedding_backward, 256,
         if (count == 0 || (!last && count <= LISTED - TILE)) continue;
         sort_listed(list, count, own);
         if (vectors) {
-            add_listed<VectorT>(dy, dtable, stride, list, own, channels);
+            add_listed<VectorT>(dy, dtable, list, own, channels);
         } else {
-            add_listed<Single<T>>(dy, dtable, stride, list, own, channels);
+            add_listed<Single<T>>(dy, dtable, list, own, channels);
         }
         __syncthreads();
         count = 0;
