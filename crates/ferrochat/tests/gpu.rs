@@ -11,6 +11,7 @@ mod common;
 use std::process::Output;
 
 use common::{Place, TINY, stderr, with};
+use ferrochat_tensor::cuda::libraries::Kind;
 use serde_json::Value;
 
 /// Runs the program without any GPU that this machine may have.
@@ -158,4 +159,39 @@ fn a_card_that_cannot_be_used_is_said_once_and_the_cpu_computes() {
             .unwrap()
             .contains("shows no card")
     );
+}
+
+/// cudarc keeps each function that it has looked up in a static called `_S` inside the function of that name: the symbol
+/// table of the program says which it can ask for.
+#[test]
+fn every_function_that_cudarc_may_ask_for_is_looked_for_before() {
+    // Called where the driver is new enough to have it.
+    const NEWER: [&str; 1] = ["cuFuncGetParamInfo"];
+    let program = std::fs::read(env!("CARGO_BIN_EXE_ferrochat")).unwrap();
+    let checked: Vec<&str> = [Kind::Driver, Kind::Nvrtc, Kind::CublasLt]
+        .iter()
+        .flat_map(|kind| kind.symbols().iter().copied())
+        .chain(NEWER)
+        .collect();
+    let mut asked = Vec::new();
+    for room in ["6driver3sys", "5nvrtc3sys", "8cublaslt3sys"] {
+        let prefix = format!("6cudarc{room}");
+        for at in (0..program.len()).filter(|&at| program[at..].starts_with(prefix.as_bytes())) {
+            // A name in a symbol stands behind its length.
+            let rest = &program[at + prefix.len()..];
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let length: usize = String::from_utf8_lossy(&rest[..digits]).parse().unwrap_or(0);
+            let Some(name) = rest.get(digits..digits + length) else {
+                continue;
+            };
+            if rest[digits + length..].starts_with(b"2_S") {
+                asked.push(String::from_utf8_lossy(name).into_owned());
+            }
+        }
+    }
+    for known in ["cuInit", "cublasLtCreate", "nvrtcCreateProgram"] {
+        assert!(asked.iter().any(|name| name == known), "{known} is not among {asked:?}");
+    }
+    let forgotten: Vec<&String> = asked.iter().filter(|name| !checked.contains(&name.as_str())).collect();
+    assert!(forgotten.is_empty(), "libraries/open.rs must look for {forgotten:?}");
 }

@@ -80,7 +80,8 @@ const CUBLAS_LT_SYMBOLS: &[&str] = &[
 const NCCL_SYMBOLS: &[&str] = &["ncclGetVersion"];
 
 impl Kind {
-    pub(super) fn symbols(self) -> &'static [&'static str] {
+    /// The functions without which a library is refused: all that this program can ask of it.
+    pub fn symbols(self) -> &'static [&'static str] {
         match self {
             Kind::Driver => DRIVER_SYMBOLS,
             Kind::Nvrtc => NVRTC_SYMBOLS,
