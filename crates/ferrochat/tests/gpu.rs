@@ -195,3 +195,15 @@ fn every_function_that_cudarc_may_ask_for_is_looked_for_before() {
     let forgotten: Vec<&String> = asked.iter().filter(|name| !checked.contains(&name.as_str())).collect();
     assert!(forgotten.is_empty(), "libraries/open.rs must look for {forgotten:?}");
 }
+
+#[test]
+fn a_card_with_too_little_memory_is_refused() {
+    let place = Place::new();
+    let args = with(
+        &with(&["train", "base"], TINY),
+        &["--n-embd", "256", "--device", "cuda"],
+    );
+    // cuBLASLt's workspace of 32 MiB and a little more.
+    let output = simulated(&place, &[("SIMULATED_MEMORY", "34000000")], &args);
+    refused(&output, &["memory", "--device-batch-size"]);
+}
