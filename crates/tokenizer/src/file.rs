@@ -22,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<String, TokenizerError> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Fault::new(format!("byte {at}"), "not UTF-8, as JSON must be").in_file(path)
+        Fault::new(format!("byte {at}"), "not UTF-8, as tokenizer files must be").in_file(path)
     })
 }
 

@@ -13,7 +13,7 @@
 //! | `special` | special tokens spelled out in text, where that is allowed |
 //! | `character` | one id for each character |
 //! | `train`, `count`, `merges` | documents to bundles, bundles to counted chunks, chunks to merges |
-//! | `json`, `tiktoken`, `file` | the files |
+//! | `json`, `tiktoken`, `gpt2`, `spelled`, `file` | the files |
 
 mod batch;
 mod bpe;
@@ -22,10 +22,12 @@ mod character;
 mod count;
 mod error;
 mod file;
+mod gpt2;
 mod hash;
 mod json;
 mod merges;
 mod special;
+mod spelled;
 mod split;
 mod tiktoken;
 mod tokenizer;

@@ -87,6 +87,21 @@ impl Tokenizer {
         tiktoken::read(ranks, pattern)
     }
 
+    /// [`from_tiktoken`](Self::from_tiktoken) of a file.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Io`], or as there, with the file's name.
+    pub fn load_tiktoken(path: &Path, pattern: &str) -> Result<Self, TokenizerError> {
+        match tiktoken::read(file::read(path)?.as_bytes(), pattern) {
+            Err(TokenizerError::Malformed { place, problem, .. }) => Err(TokenizerError::Malformed {
+                path: path.to_owned(),
+                place,
+                problem,
+            }),
+            other => other,
+        }
+    }
+
     /// The ordinary tokens as a `.tiktoken` rank file; `None` for a character vocabulary.
     pub fn to_tiktoken(&self) -> Option<String> {
         matches!(self.vocabulary, Vocabulary::Bpe(_)).then(|| tiktoken::write(self))

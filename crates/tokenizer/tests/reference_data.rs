@@ -39,6 +39,21 @@ fn encodings() -> HashMap<String, Tokenizer> {
         .collect()
 }
 
+#[test]
+#[ignore = "needs FERROCHAT_REFERENCE_DATA"]
+fn reads_gpt2_as_its_ranks() {
+    let folder = variable("FERROCHAT_REFERENCE_DATA").join("tokenizer");
+    let published = Tokenizer::load_gpt2(&folder.join("gpt2_vocab.bpe"), &folder.join("gpt2_encoder.json")).unwrap();
+    let text = data("text/taylorswift.txt");
+    assert_eq!(published.vocab_size(), 50_256 + 9);
+    // The files number the single bytes in another order than some; the ranks are checked equal.
+    assert!(published.to_tiktoken().unwrap() == data("tokenizer/r50k_base.tiktoken"));
+    assert_eq!(
+        published.encode_ordinary(&text),
+        encodings()["gpt2"].encode_ordinary(&text)
+    );
+}
+
 fn trained_on(name: &str, vocab_size: usize) -> String {
     let mut trainer = Trainer::new(vocab_size).unwrap().doc_cap(usize::MAX);
     trainer.feed(&data(name));

@@ -1,18 +1,18 @@
 //! Reading `tokenizer.json`. Everything in it is checked before it is believed: what is allocated is
 //! bounded by the size of the file, and each fault is reported with its place.
 
-use rustc_hash::FxHashMap;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{bpe_pre_tokenizer, character_pre_tokenizer};
-use crate::bpe::Bpe;
-use crate::byte_level::{alphabet, byte_of};
 use crate::character::Characters;
 use crate::error::Fault;
+use crate::spelled::{Names, Vocab, assemble};
 use crate::split::Splitter;
 use crate::{SPECIAL_TOKENS, Tokenizer};
+
+/// The vocabulary's place in the file.
+const VOCAB: &str = "model.vocab";
 
 #[derive(Deserialize)]
 struct File {
@@ -61,51 +61,6 @@ impl Merge {
             Self::Two(left, right) => Some((left, right)),
             Self::One(both) => both.split_once(' '),
         }
-    }
-}
-
-/// The vocabulary as it is in the file, so that doubled keys are seen.
-struct Vocab(Vec<(String, u32)>);
-
-impl<'de> Deserialize<'de> for Vocab {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Vocab;
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a map from tokens to ids")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocab, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Vocab(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
-}
-
-impl Vocab {
-    /// The tokens by id, which must be 0, 1, 2, … once each.
-    fn by_id(self) -> Result<Vec<String>, Fault> {
-        let mut tokens = vec![None; self.0.len()];
-        for (token, id) in self.0 {
-            let place = || format!("model.vocab[{token:?}]");
-            match tokens.get_mut(id as usize) {
-                None => {
-                    let problem = format!("id {id} is too large: ids must not have gaps");
-                    return Err(Fault::new(place(), problem));
-                }
-                Some(Some(other)) => {
-                    let problem = format!("id {id} belongs to {other:?} already");
-                    return Err(Fault::new(place(), problem));
-                }
-                Some(slot) => *slot = Some(token),
-            }
-        }
-        Ok(tokens.into_iter().flatten().collect())
     }
 }
 
@@ -186,60 +141,14 @@ fn read_bpe(model: Model, pre_tokenizer: &Value) -> Result<Tokenizer, Fault> {
         return Err(Fault::new("model", problem));
     }
 
-    let alphabet = alphabet();
-    let mut tokens: Vec<Vec<u8>> = Vec::new();
-    for (id, spelled) in model.vocab.by_id()?.into_iter().enumerate() {
-        let bytes: Option<Vec<u8>> = spelled.chars().map(|character| byte_of(&alphabet, character)).collect();
-        tokens.push(bytes.ok_or_else(|| {
-            let place = format!("model.vocab[{spelled:?}] (id {id})");
-            Fault::new(place, "a character that no byte is spelled as")
-        })?);
-    }
-    let ids: FxHashMap<&[u8], u32> = tokens.iter().map(Vec::as_slice).zip(0..).collect();
-
-    let mut byte_order = [0; 256];
-    for (id, slot) in byte_order.iter_mut().enumerate() {
-        // Doubled tokens are found below: then one of 256 single bytes is missing here or later.
-        match tokens.get(id).map(Vec::as_slice) {
-            Some(&[byte]) if ids[&[byte][..]] as usize == id => *slot = byte,
-            _ => {
-                let problem = format!("id {id} is not one of the 256 bytes, each of which must be there once");
-                return Err(Fault::new("model.vocab", problem));
-            }
-        }
-    }
     let merges = model.merges.unwrap_or_default();
-    if merges.len() != tokens.len() - 256 {
-        let problem = format!(
-            "{} merges for {} tokens: each token after the 256 bytes must have one",
-            merges.len(),
-            tokens.len()
-        );
-        return Err(Fault::new("model.merges", problem));
-    }
-    let mut bpe = Bpe::new(splitter, &byte_order);
-    for (k, (merge, token)) in merges.iter().zip(&tokens[256..]).enumerate() {
-        let place = || format!("model.merges[{k}]");
-        let id_of = |spelled: &str| {
-            let bytes: Option<Vec<u8>> = spelled.chars().map(|character| byte_of(&alphabet, character)).collect();
-            bytes
-                .and_then(|bytes| ids.get(&bytes[..]).copied())
-                .filter(|&id| (id as usize) < 256 + k)
-        };
-        let pair = merge
-            .halves()
-            .and_then(|(left, right)| Some((id_of(left)?, id_of(right)?)))
-            .ok_or_else(|| Fault::new(place(), "its halves are not two tokens with smaller ids"))?;
-        let (left, right) = (&tokens[pair.0 as usize], &tokens[pair.1 as usize]);
-        if token.len() != left.len() + right.len() || !token.starts_with(left) || !token.ends_with(right) {
-            let problem = format!("it does not make the token with id {}", 256 + k);
-            return Err(Fault::new(place(), problem));
-        }
-        if !bpe.push(pair) {
-            return Err(Fault::new(place(), "it makes a token that was there before"));
-        }
-    }
-    drop(ids);
+    let names = Names {
+        vocab: VOCAB,
+        merges: "model.merges",
+        merge: &|k| format!("model.merges[{k}]"),
+    };
+    let spelled = model.vocab.by_id(VOCAB)?;
+    let bpe = assemble(splitter, &spelled, merges.iter().map(Merge::halves), &names)?;
     Ok(Tokenizer::from_bpe(bpe))
 }
 
@@ -249,7 +158,7 @@ fn read_characters(model: Model, pre_tokenizer: &Value) -> Result<Tokenizer, Fau
         return Err(Fault::new("pre_tokenizer", problem));
     }
     let mut sorted = Vec::new();
-    for (id, token) in model.vocab.by_id()?.into_iter().enumerate() {
+    for (id, token) in model.vocab.by_id(VOCAB)?.into_iter().enumerate() {
         let mut characters = token.chars();
         let (Some(character), None) = (characters.next(), characters.next()) else {
             let place = format!("model.vocab[{token:?}] (id {id})");
