@@ -394,13 +394,23 @@ pub enum TokenizerCommand {
   ferrochat tokenizer train --data shakespeare.txt --tokenizer char --output chars.json")]
     Train(TokenizerTrainArgs),
     /// Text (the argument, or stdin) to ids
-    #[command(after_help = "Example:
-  ferrochat tokenizer encode --run spark \"hello world\"")]
-    Encode(TokenizerUseArgs),
+    #[command(after_help = "Examples:
+  ferrochat tokenizer encode --run spark \"hello world\"
+  ferrochat tokenizer encode --tokenizer cl100k_base.tiktoken --pattern cl100k --json < text")]
+    Encode(crate::tokenizer::EncodeArgs),
     /// Ids (the arguments, or stdin) to text
     #[command(after_help = "Example:
   ferrochat tokenizer decode --run spark 104 101")]
-    Decode(TokenizerUseArgs),
+    Decode(crate::tokenizer::DecodeArgs),
+    /// How well it compresses, by kind of text, beside GPT-2 and GPT-4
+    #[command(after_help = "Example:
+  ferrochat tokenizer eval --run d12 --text notes.txt --gpt4 cl100k_base.tiktoken")]
+    Eval(crate::tokenizer::EvalArgs),
+    /// Where the borders of tokens lie, in colour or as a page
+    #[command(after_help = "Examples:
+  ferrochat tokenizer inspect --run spark \"hello world\"
+  ferrochat tokenizer inspect --run spark --html tokens.html < text")]
+    Inspect(crate::tokenizer::InspectArgs),
 }
 
 /// `tokenizer train`
@@ -424,7 +434,7 @@ pub struct TokenizerTrainArgs {
     /// Save into this run
     #[arg(long, value_name = "NAME", required_unless_present = "output")]
     pub run: Option<String>,
-    /// Save to this file instead
+    /// Save to this file instead: tokenizer.json, or ranks where it ends in .tiktoken
     #[arg(long, value_name = "FILE", conflicts_with = "run")]
     pub output: Option<PathBuf>,
     /// Replace the tokenizer that is there
@@ -433,22 +443,6 @@ pub struct TokenizerTrainArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// `tokenizer encode|decode`
-#[derive(Args, Debug)]
-pub struct TokenizerUseArgs {
-    /// Tokenizer of this run
-    #[arg(long, value_name = "NAME", required_unless_present = "file")]
-    pub run: Option<String>,
-    /// A tokenizer.json
-    #[arg(long, value_name = "FILE", conflicts_with = "run")]
-    pub file: Option<PathBuf>,
-    /// Print as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Text or ids; stdin if there are none
-    pub input: Vec<String>,
 }
 
 /// A trained model.

@@ -40,6 +40,7 @@ mod source;
 mod speedrun;
 mod stages;
 mod talks;
+mod tokenizer;
 mod training;
 mod tune_settings;
 mod world;
@@ -71,8 +72,10 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Speedrun(args) => speedrun::command(&home, &args),
         Command::Tokenizer(TokenizerCommand::Train(args)) => stages::tokenizer::train_command(&home, &args),
-        Command::Tokenizer(TokenizerCommand::Encode(args)) => stages::tokenizer::encode_command(&home, &args),
-        Command::Tokenizer(TokenizerCommand::Decode(args)) => stages::tokenizer::decode_command(&home, &args),
+        Command::Tokenizer(TokenizerCommand::Encode(args)) => tokenizer::encode(&home, &args),
+        Command::Tokenizer(TokenizerCommand::Decode(args)) => tokenizer::decode(&home, &args),
+        Command::Tokenizer(TokenizerCommand::Eval(args)) => tokenizer::eval(&home, &args),
+        Command::Tokenizer(TokenizerCommand::Inspect(args)) => tokenizer::inspect(&home, &args),
         Command::Train(TrainCommand::Base(args)) => stages::base::command(&home, &args),
         Command::Train(TrainCommand::Mid(args)) => stages::mid::command(&home, &args),
         Command::Train(TrainCommand::Sft(args)) => stages::sft::command(&home, &args),

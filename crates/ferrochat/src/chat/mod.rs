@@ -14,6 +14,7 @@ use ferrochat_tokenizer::Tokenizer;
 
 use crate::about::About;
 use crate::chat::screen::Screen;
+pub use crate::chat::screen::colours;
 use crate::cli::{ChatArgs, ComputeArgs, MachineArgs, ModelArgs};
 use crate::errors::{Interrupted, refuse, usage};
 use crate::home::Home;

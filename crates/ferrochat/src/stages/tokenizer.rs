@@ -1,8 +1,7 @@
 //! The first stage: from the training part of the data to `tokenizer/tokenizer.json`.
 //! Knows text and tokenizers, never models.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -10,7 +9,7 @@ use ferrochat_data::{Corpus, Split};
 use ferrochat_tokenizer::{CharTrainer, Kind, Tokenizer, Trainer};
 use serde_json::json;
 
-use crate::cli::{TokenizerTrainArgs, TokenizerUseArgs};
+use crate::cli::TokenizerTrainArgs;
 use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder, check_writable};
 use crate::interrupt::Interrupt;
@@ -80,19 +79,54 @@ pub fn train(corpus: &Corpus, recipe: &Recipe, interrupt: Option<&Interrupt>) ->
         .map_err(usage)?
         .doc_cap(doc_cap)
         .max_chars(recipe.max_chars);
-    let mut reading = Progress::new("tokenizer: reading", recipe.max_chars);
+    let mut reading = Progress::new("tokenizer: reading", 100);
+    let begun = Instant::now();
     for document in documents {
         interrupted()?;
-        if !trainer.feed(&document?.text) {
+        let document = document?;
+        if !trainer.feed(&document.text) {
             break;
         }
-        reading.part(trainer.characters(), "characters read for the tokenizer");
+        let done = part_read(corpus, &document.after, trainer.characters(), recipe.max_chars);
+        let rate = trainer.characters() as f64 / begun.elapsed().as_secs_f64();
+        let text = format!(
+            "% read, {} characters/s{}",
+            crate::format::short(rate),
+            eta(begun, done)
+        );
+        reading.part((100.0 * done) as u64, &text);
     }
     reading.finish();
     let mut merging = Progress::new("tokenizer: merging", recipe.vocab_size as u64);
-    let tokenizer = trainer.finish(&mut |done, _| merging.part(done as u64, "merges learned"))?;
+    let begun = Instant::now();
+    let tokenizer = trainer.finish(&mut |done, most| {
+        if done % 64 == 0 {
+            let text = format!("merges learned{}", eta(begun, done as f64 / most as f64));
+            merging.part(done as u64, &text);
+        }
+    })?;
     merging.finish();
     Ok(tokenizer)
+}
+
+/// How much of what will be read has been read, roughly: files are taken to be of one size.
+fn part_read(corpus: &Corpus, after: &ferrochat_data::Position, characters: u64, most: u64) -> f64 {
+    let described = corpus.describe();
+    let of_files = match described.kind {
+        // What a shard holds is compressed.
+        ferrochat_data::Kind::Parquet => after.file as f64 / described.files.max(1) as f64,
+        _ => characters as f64 / described.bytes.max(1) as f64,
+    };
+    of_files.max(characters as f64 / most.max(1) as f64).min(1.0)
+}
+
+/// ", ETA …" once there is something to go by.
+fn eta(begun: Instant, done: f64) -> String {
+    if done < 0.01 {
+        return String::new();
+    }
+    let left = begun.elapsed().as_secs_f64() * (1.0 - done) / done;
+    format!(", ETA {}", crate::format::duration(left))
 }
 
 /// The tokenizer of a run, and how many seconds it took if it was trained just now.
@@ -221,6 +255,10 @@ pub fn train_command(home: &Home, args: &TokenizerTrainArgs) -> Result<()> {
         (None, Some(file)) => file.clone(),
         (None, None) => unreachable!("clap asks for one of the two"),
     };
+    let ranks = file.extension().is_some_and(|extension| extension == "tiktoken");
+    if ranks && settings.is_char() {
+        refuse!("a character vocabulary has no ranks to write to a .tiktoken file; call it .json");
+    }
     if file.exists() && !args.fresh {
         refuse!("{} exists; --fresh replaces it", file.display());
     }
@@ -251,6 +289,11 @@ pub fn train_command(home: &Home, args: &TokenizerTrainArgs) -> Result<()> {
     let seconds = begun.elapsed().as_secs_f64();
     match &run {
         Some(run) => save(run, &tokenizer, &corpus, &settings, seconds)?,
+        None if ranks => {
+            let ranks = tokenizer.to_tiktoken();
+            let ranks = ranks.context("a character vocabulary has no ranks")?;
+            std::fs::write(&file, ranks).with_context(|| format!("cannot write {}", file.display()))?;
+        }
         None => tokenizer.save(&file)?,
     }
     if args.json {
@@ -271,72 +314,4 @@ pub fn train_command(home: &Home, args: &TokenizerTrainArgs) -> Result<()> {
         crate::format::duration(seconds),
         file.display()
     ))
-}
-
-/// `tokenizer encode`
-///
-/// # Errors
-/// No such tokenizer, or characters that a character tokenizer lacks.
-pub fn encode_command(home: &Home, args: &TokenizerUseArgs) -> Result<()> {
-    let tokenizer = chosen(home, args)?;
-    let text = input(args)?;
-    if let Some((at, character)) = tokenizer.unknown_character(&text) {
-        refuse!("the character {character:?} at byte {at} is not in this character vocabulary");
-    }
-    let ids = tokenizer.encode_ordinary(&text);
-    if args.json {
-        return output::print(&(serde_json::to_string(&ids)? + "\n"));
-    }
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    output::print(&(ids.join(" ") + "\n"))
-}
-
-/// `tokenizer decode`
-///
-/// # Errors
-/// No such tokenizer, or something that is not an id of it.
-pub fn decode_command(home: &Home, args: &TokenizerUseArgs) -> Result<()> {
-    let tokenizer = chosen(home, args)?;
-    let text = input(args)?;
-    let words = text
-        .split(|c: char| c.is_whitespace() || ",[]".contains(c))
-        .filter(|word| !word.is_empty());
-    let mut ids = Vec::new();
-    for word in words {
-        match word.parse::<u32>() {
-            Ok(id) if (id as usize) < tokenizer.vocab_size() => ids.push(id),
-            _ => refuse!(
-                "{word:?} is not an id; ids are numbers below {}",
-                tokenizer.vocab_size()
-            ),
-        }
-    }
-    let text = tokenizer.decode(&ids);
-    if args.json {
-        return output::print(&(serde_json::to_string(&text)? + "\n"));
-    }
-    output::print(&(text + "\n"))
-}
-
-fn chosen(home: &Home, args: &TokenizerUseArgs) -> Result<Tokenizer> {
-    let file: PathBuf = match (&args.run, &args.file) {
-        (Some(name), _) => home.run(name)?.tokenizer_file(),
-        (None, Some(file)) => file.clone(),
-        (None, None) => unreachable!("clap asks for one of the two"),
-    };
-    load(&file)
-}
-
-fn input(args: &TokenizerUseArgs) -> Result<String> {
-    if !args.input.is_empty() {
-        return Ok(args.input.join(" "));
-    }
-    let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
-    String::from_utf8(bytes).map_err(|error| {
-        usage(format!(
-            "stdin is not UTF-8 text: the byte at position {} is wrong",
-            error.utf8_error().valid_up_to()
-        ))
-    })
 }
