@@ -22,7 +22,7 @@ fn check_group(name: &str) {
         .iter()
         .find(|group| group.name == name)
         .expect("a group of checks");
-    let references = References::new(None).unwrap();
+    let references = References::new(None).expect("the references");
     for dtype in [DType::F32, DType::Bf16] {
         let device = simulated(dtype);
         let mut complaints = Vec::new();

@@ -153,8 +153,8 @@ impl Context {
             .unwrap_or_else(|error| fault("waiting for the GPU", sentence(error)));
     }
 
-    /// Bytes free on the card.
-    pub(super) fn free_bytes(&self) -> usize {
+    /// Bytes free on the card of the current context.
+    pub(super) fn free_bytes() -> usize {
         result::mem_get_info().map_or(0, |(free, _)| free)
     }
 

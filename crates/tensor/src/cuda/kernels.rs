@@ -1,6 +1,7 @@
 //! The seam, method by method: each calls the host side of its kernel.
 
 use super::Cuda;
+use super::context::Context;
 use super::matmul::Product;
 use crate::backend::{
     AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
@@ -31,7 +32,7 @@ impl Backend for Cuda {
     }
 
     fn available_bytes(&self) -> Option<usize> {
-        Some(self.context.free_bytes())
+        Some(Context::free_bytes())
     }
 
     fn release(&self, memory: Memory) {

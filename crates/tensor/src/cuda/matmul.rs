@@ -276,7 +276,7 @@ impl Cuda {
             inner: weight.in_features,
             a: x,
             transpose_a: false,
-            b: self.operand(weight),
+            b: operand(weight),
             transpose_b: true,
             input: self.dtype,
             out: y,
@@ -294,7 +294,7 @@ impl Cuda {
             inner: weight.out_features,
             a: dy,
             transpose_a: false,
-            b: self.operand(weight),
+            b: operand(weight),
             transpose_b: false,
             input: self.dtype,
             out: dx,
@@ -328,9 +328,9 @@ impl Cuda {
             addend: accumulate.then_some((dweight, 1.0)),
         });
     }
+}
 
-    /// The compute copy of a matrix, or its master where that is of the compute type.
-    fn operand(&self, weight: Weight) -> u64 {
-        weight.copy.unwrap_or(weight.master).address()
-    }
+/// The compute copy of a matrix, or its master where that is of the compute type.
+fn operand(weight: Weight) -> u64 {
+    weight.copy.unwrap_or(weight.master).address()
 }
