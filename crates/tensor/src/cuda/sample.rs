@@ -24,6 +24,11 @@ struct KernelChoice {
     top_k: i32,
 }
 
+/// Threads for a row: a power of two, of which each looks at several logits where there are as many.
+fn threads(vocab: usize) -> usize {
+    vocab.div_ceil(4).next_power_of_two().clamp(32, 1024)
+}
+
 /// How many candidates a choice sorts.
 fn candidates(choice: &Choice, vocab: usize) -> i32 {
     let k = choice.top_k.unwrap_or(vocab).clamp(1, vocab);
@@ -55,7 +60,7 @@ impl Cuda {
             "sample",
             "choose",
             DType::F32,
-            Grid::new(choices.len(), 1024),
+            Grid::new(choices.len(), threads(vocab)),
             args![logits, Arg::pointer(rows_at), Arg::pointer(ids_at), vocab],
         );
         self.context.read(ids_at, ids);

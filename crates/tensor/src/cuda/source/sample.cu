@@ -1,5 +1,5 @@
-// Choosing tokens, one block per choice; what is to be chosen is said in ops/choose.rs. Masses and their sums are in
-// double precision, like the host's.
+// Choosing tokens, as ops/choose.rs says: one block per choice, its threads a power of two from 32 to 1024. Masses and
+// their sums are in double precision, like the host's.
 
 // As cuda/sample.rs has it. `top_p` is negative where there is none.
 struct Choice {
