@@ -1,8 +1,10 @@
-//! Flash attention: the host side of `source/attention.cu` and `source/attention_decode.cu`.
+//! Flash attention: the host side of `source/attention.cu`, `source/attention_tensor.cu` (the same on tensor cores) and
+//! `source/attention_decode.cu`.
 
 use super::Cuda;
 use super::launch::{Arg, Grid, args};
 use crate::backend::{AttentionArgs, Buffer};
+use crate::dtype::DType;
 use crate::ops::rotary::MAX_HEAD_DIM;
 
 /// Threads of a block of `attention.cu`.
@@ -11,38 +13,71 @@ const THREADS: usize = 256;
 /// A window that is no window: farther than any two positions are apart, and still an `int` when a position is added.
 const NO_WINDOW: usize = 1 << 30;
 
-/// The kernels for heads of up to some number of channels, and their tiles as `Tile` in `attention.cu` has them.
+/// The kernels for heads of up to some number of channels.
 struct Tiles {
+    file: &'static str,
     forward: &'static str,
     backward_queries: &'static str,
     backward_keys: &'static str,
+    threads: usize,
     /// Rows that a block owns.
     own: usize,
-    /// Rows that it goes over at a time.
-    other: usize,
-    /// Channels in shared memory.
+    /// Bytes of shared memory on the way forward and on the way back.
+    shared: [usize; 2],
     channels: usize,
 }
 
 macro_rules! tiles {
-    ($channels:literal, $own:literal, $other:literal) => {
+    ($file:literal, $channels:literal, $threads:expr, $own:expr, $shared:expr) => {
         Tiles {
+            file: $file,
             forward: concat!("attention_forward_", $channels),
             backward_queries: concat!("attention_backward_queries_", $channels),
             backward_keys: concat!("attention_backward_keys_", $channels),
+            threads: $threads,
             own: $own,
-            other: $other,
+            shared: $shared,
             channels: $channels,
         }
     };
 }
 
-static TILES: [Tiles; 4] = [
-    tiles!(32, 64, 64),
-    tiles!(64, 64, 64),
-    tiles!(128, 64, 32),
-    tiles!(512, 16, 16),
+/// `attention.cu`: any head, both element types. Rows that a block owns, and that it goes over at a time.
+macro_rules! plain {
+    ($channels:literal, $own:literal, $other:literal) => {
+        tiles!("attention", $channels, THREADS, $own, {
+            // The block's own rows (once or twice), one tile of others, one of scores, in float32 with padding.
+            let others = $other * ($channels + 4) + $own * ($other + 16);
+            [
+                4 * ($own * ($channels + 4) + others),
+                4 * (2 * $own * ($channels + 4) + others),
+            ]
+        })
+    };
+}
+
+static PLAIN: [Tiles; 4] = [
+    plain!(32, 64, 64),
+    plain!(64, 64, 64),
+    plain!(128, 64, 32),
+    plain!(512, 16, 16),
 ];
+
+/// `attention_tensor.cu`: bf16, and heads of just as many channels.
+macro_rules! tensor {
+    ($channels:literal) => {
+        // Rows in bf16 with padding: 64 own and 64 keys and values; 2·64 own and two stages of 2·32 others.
+        tiles!(
+            "attention_tensor",
+            $channels,
+            128,
+            64,
+            [3 * 64 * 2 * ($channels + 8), 4 * 64 * 2 * ($channels + 8)]
+        )
+    };
+}
+
+static TENSOR: [Tiles; 3] = [tensor!(32), tensor!(64), tensor!(128)];
 
 /// The first of several kernels, from narrow to wide, that has enough channels for a head.
 fn narrowest<K>(kernels: &'static [K], head_dim: usize, channels: impl Fn(&K) -> usize) -> &'static K {
@@ -51,16 +86,16 @@ fn narrowest<K>(kernels: &'static [K], head_dim: usize, channels: impl Fn(&K) ->
 }
 
 impl Tiles {
-    /// Shared memory for `owned` tiles of a block's own, one of the others and one of scores.
-    fn shared(&self, owned: usize) -> usize {
-        let floats = (owned * self.own + self.other) * (self.channels + 4) + self.own * (self.other + 16);
-        4 * floats
+    fn of(head_dim: usize, dtype: DType) -> &'static Tiles {
+        let just = |tiles: &&Tiles| dtype == DType::Bf16 && tiles.channels == head_dim;
+        let tensor = TENSOR.iter().find(just);
+        tensor.unwrap_or_else(|| narrowest(&PLAIN, head_dim, |tiles| tiles.channels))
     }
 
-    fn grid(&self, heads: usize, time: usize, owned: usize) -> Grid {
-        Grid::new(heads, THREADS)
+    fn grid(&self, heads: usize, time: usize, backward: bool) -> Grid {
+        Grid::new(heads, self.threads)
             .by(time.div_ceil(self.own), 1)
-            .shared(self.shared(owned))
+            .shared(self.shared[usize::from(backward)])
     }
 }
 
@@ -110,12 +145,12 @@ impl Cuda {
         if args.starts.is_some() && args.time * args.heads / args.kv_heads <= FEW_QUERIES {
             return self.attention_to_cache(args, (q, k, v), y, logsumexp);
         }
-        let tiles = narrowest(&TILES, args.head_dim, |tiles| tiles.channels);
+        let tiles = Tiles::of(args.head_dim, q.dtype);
         self.launch(
-            "attention",
+            tiles.file,
             tiles.forward,
             q.dtype,
-            tiles.grid(args.batch * args.heads, args.time, 1),
+            tiles.grid(args.batch * args.heads, args.time, false),
             args![
                 q,
                 k,
@@ -208,7 +243,7 @@ impl Cuda {
         (y, logsumexp, dy): (Buffer, Buffer, Buffer),
         (dq, dk, dv): (Buffer, Buffer, Buffer),
     ) {
-        let tiles = narrowest(&TILES, args.head_dim, |tiles| tiles.channels);
+        let tiles = Tiles::of(args.head_dim, q.dtype);
         let (heads, kv_heads, window) = (args.heads, args.kv_heads, args.window.min(NO_WINDOW));
         let rows = args.batch * args.time * heads;
         let delta = Arg::pointer(self.scratch(rows * size_of::<f32>()));
@@ -220,10 +255,10 @@ impl Cuda {
             args![y, dy, delta, rows, args.time, heads, args.head_dim],
         );
         self.launch(
-            "attention",
+            tiles.file,
             tiles.backward_queries,
             q.dtype,
-            tiles.grid(args.batch * heads, args.time, 2),
+            tiles.grid(args.batch * heads, args.time, true),
             args![
                 q,
                 k,
@@ -241,10 +276,10 @@ impl Cuda {
             ],
         );
         self.launch(
-            "attention",
+            tiles.file,
             tiles.backward_keys,
             q.dtype,
-            tiles.grid(args.batch * kv_heads, args.time, 2),
+            tiles.grid(args.batch * kv_heads, args.time, true),
             args![
                 q,
                 k,

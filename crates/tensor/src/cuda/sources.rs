@@ -29,6 +29,7 @@ macro_rules! sources {
 sources!(
     "attention",
     "attention_decode",
+    "attention_tensor",
     "elementwise",
     "embedding",
     "gates",

@@ -128,6 +128,53 @@ inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __longlong_as_double(long long bits) { double x; memcpy(&x, &bits, 8); return x; }
 
+// Tensor cores, by the fragment layouts of the PTX ISA ("Matrix Fragments for mma.m16n8k16 with floating point type", "ldmatrix").
+// The lanes of a warp show each other where their operands lie. Not inlined: the stacks of fibres are small.
+#define TENSOR_CORES
+inline float shim_bf16(const unsigned* words, int half) { return __uint_as_float(words[half / 2] >> 16 * (half % 2) << 16); }
+__attribute__((noinline)) inline void tensor_product(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    struct Operands { unsigned a[4], b[2]; } own = {{a[0], a[1], a[2], a[3]}, {b0, b1}};
+    const Operands* of[32];
+    const uint64_t* all = shim::exchange(0xffffffffu, reinterpret_cast<uint64_t>(&own));
+    for (int lane = 0; lane < 32; lane++) of[lane] = reinterpret_cast<const Operands*>(all[lane]);
+    int lane = shim::thread->lane;
+    for (int i = 0; i < 4; i++) {
+        int row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
+        for (int k = 0; k < 16; k++) {
+            float x = shim_bf16(&of[row % 8 * 4 + k % 8 / 2]->a[row / 8 + 2 * (k / 8)], k % 2);
+            float y = shim_bf16(&of[column * 4 + k % 8 / 2]->b[k / 8], k % 2);
+            c[i] += x * y;
+        }
+    }
+    // Nobody goes on while others still read.
+    shim::warp_barrier(0xffffffffu);
+}
+__attribute__((noinline)) inline void load_matrices(unsigned (&to)[4], const void* row) {
+    const uint64_t* all = shim::exchange(0xffffffffu, reinterpret_cast<uint64_t>(row));
+    int lane = shim::thread->lane;
+    for (int i = 0; i < 4; i++) to[i] = reinterpret_cast<const unsigned*>(all[8 * i + lane / 4])[lane % 4];
+    shim::warp_barrier(0xffffffffu);
+}
+__attribute__((noinline)) inline void load_matrices_transposed(unsigned (&to)[4], const void* row) {
+    const uint64_t* all = shim::exchange(0xffffffffu, reinterpret_cast<uint64_t>(row));
+    int lane = shim::thread->lane;
+    for (int i = 0; i < 4; i++) {
+        unsigned low = reinterpret_cast<const uint16_t*>(all[8 * i + lane % 4 * 2])[lane / 4];
+        unsigned high = reinterpret_cast<const uint16_t*>(all[8 * i + lane % 4 * 2 + 1])[lane / 4];
+        to[i] = low | high << 16;
+    }
+    shim::warp_barrier(0xffffffffu);
+}
+inline unsigned shim_rounded(float x) {
+    unsigned bits = __float_as_uint(x);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+inline unsigned pack_bf16(float low, float high) { return shim_rounded(low) | shim_rounded(high) << 16; }
+// Copies are done at once: a missing wait is not seen.
+inline void async_copy(void* to, const void* from, bool there) { there ? memcpy(to, from, 16) : memset(to, 0, 16); }
+inline void async_commit() {}
+template <int PENDING> void async_wait() {}
+
 #ifdef ELEMENT_BF16
 #define SHIM_ELEMENT "bf16"
 #else

@@ -188,3 +188,47 @@ __device__ __forceinline__ float block_max(float x, float* shared) {
 template <typename E> __device__ __forceinline__ void put(E* to, float value, int accumulate) {
     *to = from_float<E>(accumulate ? to_float(*to) + value : value);
 }
+
+// Tensor cores and copies that go on beside the arithmetic: one function per instruction.
+#ifndef TENSOR_CORES
+// c += a·b: a [16, 16], b [16, 8], c [16, 8]. With g = lane / 4 and t = lane % 4, a lane has of c the columns 2t, 2t + 1 of the rows
+// g and g + 8; of a the columns 2t, 2t + 1 of the rows g, g + 8, then these rows' columns 2t + 8, 2t + 9; of b the rows 2t, 2t + 1,
+// then 2t + 8, 2t + 9, of column g. Two bf16 in a word, the first one below.
+__device__ __forceinline__ void tensor_product(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ __forceinline__ unsigned shared_address(const void* pointer) {
+    unsigned address;
+    asm("{ .reg .u64 wide; cvta.to.shared.u64 wide, %1; cvt.u32.u64 %0, wide; }" : "=r"(address) : "l"(pointer));
+    return address;
+}
+// Four matrices of 8 × 8 bf16 in shared memory. `row`: lane l says where row l % 8 of matrix l / 8 begins (16 bytes). It gets of
+// each matrix the columns 2t, 2t + 1 of row g.
+__device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(shared_address(row)) : "memory");
+}
+// Likewise, but the rows 2t, 2t + 1 of column g.
+__device__ __forceinline__ void load_matrices_transposed(unsigned (&to)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(shared_address(row)) : "memory");
+}
+// Two floats as bf16 in a word.
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+    unsigned word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
+}
+// 16 bytes from device to shared memory, zeros where nothing is there; done after the `async_wait` that admits as many
+// later groups as were committed since, and a barrier for other threads to see it.
+__device__ __forceinline__ void async_copy(void* to, const void* from, bool there) {
+    int bytes = there ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int PENDING> __device__ __forceinline__ void async_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+#endif
