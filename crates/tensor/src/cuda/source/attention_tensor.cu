@@ -45,7 +45,7 @@ __device__ __forceinline__ float sum_of_row(float x) {
 // ROWS rows from `first` on on their way into shared memory; zero from `end` on. `from` is row 0, rows lie `step` apart.
 template <int DIM, int ROWS>
 __device__ __forceinline__ void fetch_rows(bf16* to, const bf16* from, int step, int first, int end) {
-#pragma unroll
+#pragma unroll 2
     for (int i = 0; i < ROWS * (DIM / 8) / THREADS; i++) {
         int at = i * THREADS + threadIdx.x, row = at / (DIM / 8), channel = at % (DIM / 8) * 8;
         bool there = first + row < end;
