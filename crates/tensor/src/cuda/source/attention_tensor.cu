@@ -64,7 +64,7 @@ __device__ __forceinline__ void dot_rows(const bf16* own, const bf16* other, flo
     for (int n = 0; n < N / 8; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) products[n][i] = 0.0f;
-#pragma unroll
+#pragma unroll 2
     for (int channel = 0; channel < DIM; channel += 32) {
         unsigned a[2][4];
         load_matrices(a[0], own + channel);
