@@ -113,6 +113,16 @@ Ctrl-C or SIGTERM ends it: answers in progress get five seconds. The exit code i
     Report(ReportArgs),
     /// Say what this machine offers and where files go
     Doctor(DoctorArgs),
+    /// Check that a device computes what it should, and how fast: needs no files, no network, no model
+    #[command(after_help = "Examples:
+  ferrochat selftest                              the device that training would use
+  ferrochat selftest --quick                      small sizes and few steps: a moment
+  ferrochat selftest --only operations --only decoding --dtype f32
+  ferrochat selftest --json > selftest.jsonl      a line per check, the last one a summary
+
+Every operation is compared with a plain f64 implementation or the CPU, the model with stored numbers of the
+reference, training and greedy decoding with the CPU. Exit code 1 if anything failed.")]
+    Selftest(SelftestArgs),
 }
 
 /// Which run, and whether to begin it again.
@@ -757,6 +767,23 @@ pub struct DoctorArgs {
     #[command(flatten)]
     pub machine: MachineArgs,
     /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `selftest`
+#[derive(Args, Debug)]
+pub struct SelftestArgs {
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Small sizes and few steps
+    #[arg(long)]
+    pub quick: bool,
+    /// Only this part (may be repeated)
+    #[arg(long, value_name = "PART")]
+    pub only: Vec<crate::selftest::Part>,
+    /// Print a line of JSON per check
     #[arg(long)]
     pub json: bool,
 }

@@ -34,6 +34,7 @@ mod report;
 mod rl_settings;
 mod runs;
 mod sample;
+mod selftest;
 mod serve;
 mod settings;
 mod source;
@@ -92,5 +93,6 @@ fn run(command: Command) -> Result<()> {
         Command::Runs(RunsCommand::Show { name, json }) => runs::show_command(&home, &name, json),
         Command::Report(args) => report::command(&home, &args),
         Command::Doctor(args) => doctor::command(&home, &args),
+        Command::Selftest(args) => selftest::command(&args),
     }
 }
