@@ -1,5 +1,6 @@
 //! `speed TOKENIZER FILE...` measures encoding, `speed --train VOCAB_SIZE FILE...` training; each prints JSON
-//! lines.
+//! lines. `speed --stress TOKENIZER` encodes texts that are hard on tokenizers, a million characters of each and
+//! ten million, checks that they come back, and says how many times longer ten times the text takes.
 //!
 //! TOKENIZER is a `tokenizer.json`, or a `.tiktoken` file with the name of its pattern behind a colon:
 //! `cl100k_base.tiktoken:cl100k`. A FILE that ends in `.jsonl` holds a document on each line as a JSON string;
@@ -18,6 +19,7 @@ type Failure = Box<dyn Error>;
 fn main() -> Result<(), Failure> {
     let mut repeat = 5;
     let mut vocab_size = None;
+    let mut stressed = false;
     let mut rest = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -28,17 +30,80 @@ fn main() -> Result<(), Failure> {
         match argument.as_str() {
             "--repeat" => repeat = number()?.max(1),
             "--train" => vocab_size = Some(number()?),
+            "--stress" => stressed = true,
             _ => rest.push(argument),
         }
     }
-    let usage = "usage: speed TOKENIZER FILE... | speed --train VOCAB_SIZE FILE... [--repeat N]";
+    let usage =
+        "usage: speed TOKENIZER FILE... | speed --train VOCAB_SIZE FILE... | speed --stress TOKENIZER [--repeat N]";
     if let Some(vocab_size) = vocab_size {
         return train(vocab_size, &rest, repeat);
     }
     let [tokenizer, files @ ..] = &rest[..] else {
         return Err(usage.into());
     };
+    if stressed {
+        return stress(tokenizer, repeat);
+    }
     encode(tokenizer, files, repeat)
+}
+
+fn stress(name: &str, repeat: usize) -> Result<(), Failure> {
+    let tokenizer = load(name)?;
+    let mut state = 1_u64;
+    let mut random = |count: usize| -> String {
+        let bytes: Vec<u8> = (0..count)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (less, more) = (1_000_000, 10_000_000);
+    let repeated = ["^", "a", "A", " ", "7", "\u{301}", "🌍", "中", "\n", "ab", "\r\n", "é"];
+    let mut texts: Vec<(String, String, String)> = repeated
+        .iter()
+        .map(|&part| {
+            let count = part.chars().count();
+            (
+                format!("{part:?}"),
+                part.repeat(less / count),
+                part.repeat(more / count),
+            )
+        })
+        .collect();
+    texts.push(("random bytes".to_owned(), random(less), random(more)));
+    for (text, less, more) in &texts {
+        let mut tokens = 0;
+        let mut seconds = |text: &str| -> Result<f64, Failure> {
+            let mut ids = Vec::new();
+            let times = measure(repeat, || {
+                ids.clear();
+                tokenizer.encode_ordinary_into(text, &mut ids);
+            });
+            tokens = ids.len();
+            if tokenizer.decode(&ids) != *text {
+                return Err(format!("{:?}… does not come back", &text.chars().next()).into());
+            }
+            Ok(times.processor.unwrap_or(times.seconds[0]))
+        };
+        let (less_seconds, more_seconds) = (seconds(less)?, seconds(more)?);
+        println!(
+            "{}",
+            json!({
+                "figure": "stress",
+                "tokenizer": name,
+                "text": text,
+                "bytes": more.len(),
+                "tokens": tokens,
+                "seconds": more_seconds,
+                "mb_per_second": more.len() as f64 / 1e6 / more_seconds,
+                "times_longer": more_seconds / less_seconds,
+            })
+        );
+    }
+    Ok(())
 }
 
 fn encode(name: &str, files: &[String], repeat: usize) -> Result<(), Failure> {

@@ -15,6 +15,12 @@
 //! | `train`, `count`, `merges` | documents to bundles, bundles to counted chunks, chunks to merges |
 //! | `json`, `tiktoken`, `gpt2`, `spelled`, `file` | the files |
 
+#![forbid(unsafe_code)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod batch;
 mod bpe;
 mod byte_level;

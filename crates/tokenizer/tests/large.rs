@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
-use ferrochat_tokenizer::{CL100K_PATTERN, GPT2_PATTERN, SPLIT_PATTERN, Tokenizer, Trainer};
+use ferrochat_tokenizer::{CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN, SPLIT_PATTERN, Tokenizer, Trainer};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -13,20 +13,23 @@ const MEGABYTE: usize = 1 << 20;
 
 /// What a hand-made matcher or merger trips over, with how many bytes of it; the classes that differ for
 /// the pattern get a megabyte, the rest enough to notice quadratic time.
-const REPEATED: [(&str, usize); 18] = [
+const REPEATED: [(&str, usize); 21] = [
     ("a", MEGABYTE),
     (" ", MEGABYTE),
     ("\n", MEGABYTE),
     ("7", MEGABYTE),
     ("!", MEGABYTE),
     ("中", MEGABYTE),
-    ("A", MEGABYTE / 8),
+    ("A", MEGABYTE),
+    ("^", MEGABYTE),
+    ("\u{301}", MEGABYTE),
+    ("🌍", 10 * MEGABYTE),
+    ("\u{212a}", MEGABYTE / 8),
     ("\r\n", MEGABYTE / 8),
     ("\t", MEGABYTE / 8),
     ("é", MEGABYTE / 8),
-    ("\u{301}", MEGABYTE / 8),
     ("\u{a0}", MEGABYTE / 8),
-    ("🌍", MEGABYTE / 8),
+    ("'S", MEGABYTE / 8),
     ("'s", MEGABYTE / 8),
     (" a", MEGABYTE / 8),
     ("\n ", MEGABYTE / 8),
@@ -49,11 +52,23 @@ fn a_megabyte_of_anything() {
 }
 
 #[test]
+fn a_megabyte_of_random_bytes() {
+    let mut state = 1_u64;
+    let bytes: Vec<u8> = (0..MEGABYTE)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect();
+    round_trip(&TOKENIZER, &String::from_utf8_lossy(&bytes));
+}
+
+#[test]
 fn a_megabyte_by_the_other_patterns() {
-    for pattern in [GPT2_PATTERN, CL100K_PATTERN] {
+    for pattern in [GPT2_PATTERN, CL100K_PATTERN, O200K_PATTERN] {
         let tokenizer = Tokenizer::from_tiktoken(RANKS, pattern).unwrap();
-        for text in ["a", " "] {
-            round_trip(&tokenizer, &text.repeat(MEGABYTE));
+        for text in ["a", " ", "A", "^", "\u{301}", "Aa", "A中", "\u{301}A"] {
+            round_trip(&tokenizer, &text.repeat(MEGABYTE / text.len()));
         }
     }
 }
