@@ -143,19 +143,15 @@ mod linux {
 
     /// True if all kernels for a card lie in the folders.
     fn are_compiled(card: &CardInfo, folders: &[PathBuf]) -> bool {
-        let (major, minor) = card.capability;
-        let architectures = [(major, minor), (major, 0)].map(cuda::architecture);
+        let architectures = cuda::architectures(card.capability);
         let is_there = |source: &cuda::Source, dtype| {
             let mut names = architectures
                 .iter()
                 .map(|architecture| source.file_name(dtype, architecture));
             names.any(|name| folders.iter().any(|folder| folder.join(&name).is_file()))
         };
-        cuda::SOURCES.iter().all(|source| {
-            [DType::Bf16, DType::F32]
-                .into_iter()
-                .all(|dtype| is_there(source, dtype))
-        })
+        let mut sources = cuda::SOURCES.iter();
+        sources.all(|source| cuda::ELEMENTS.into_iter().all(|dtype| is_there(source, dtype)))
     }
 
     /// Everything that there is to say.
