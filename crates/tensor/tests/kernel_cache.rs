@@ -257,3 +257,14 @@ fn a_compiler_older_than_the_card_is_a_sentence() {
     );
     assert_eq!(place.user(&[&place.kernels()], &settings), "worked");
 }
+
+#[test]
+fn a_kernel_that_fails_is_a_sentence() {
+    let place = Place::new();
+    // The panic goes by the device and its tensors, whose memory nobody takes back any more.
+    let sentence = place.user(&[&place.kernels()], &[("SIMULATED_FAILURE", "1")]);
+    assert!(
+        sentence.contains("copying from the GPU") && sentence.contains("CUDA_LAUNCH_BLOCKING"),
+        "{sentence}"
+    );
+}

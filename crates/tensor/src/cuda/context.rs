@@ -34,8 +34,8 @@ const LEAST_CAPABILITY: (u32, u32) = (8, 0);
 /// An open card. Everything is asked of it in the order of its one stream.
 pub(super) struct Context {
     info: CardInfo,
-    device: sys::CUdevice,
     stream: sys::CUstream,
+    pool: sys::CUmemoryPool,
 }
 
 /// All cards.
@@ -81,13 +81,29 @@ fn describe(index: usize) -> Result<CardInfo, TensorError> {
     ask().map_err(|error| TensorError::Unsupported(format!("GPU {index} does not answer: {}", sentence(error))))
 }
 
-/// The driver's own words for an error.
+/// The driver's own words for an error, and how to learn more where a kernel failed: it runs later than it is started, so
+/// that whoever asks for something next is told of it.
 pub(super) fn sentence(error: DriverError) -> String {
+    use sys::CUresult::{
+        CUDA_ERROR_ILLEGAL_ADDRESS, CUDA_ERROR_ILLEGAL_INSTRUCTION, CUDA_ERROR_INVALID_ADDRESS_SPACE,
+        CUDA_ERROR_INVALID_PC, CUDA_ERROR_LAUNCH_FAILED, CUDA_ERROR_MISALIGNED_ADDRESS,
+    };
+    let remedy = match error.0 {
+        CUDA_ERROR_ILLEGAL_ADDRESS
+        | CUDA_ERROR_ILLEGAL_INSTRUCTION
+        | CUDA_ERROR_INVALID_ADDRESS_SPACE
+        | CUDA_ERROR_INVALID_PC
+        | CUDA_ERROR_LAUNCH_FAILED
+        | CUDA_ERROR_MISALIGNED_ADDRESS => {
+            ": a kernel failed, and CUDA_LAUNCH_BLOCKING=1 in the environment shows which"
+        }
+        _ => "",
+    };
     let name = error.error_name().map(|name| name.to_string_lossy().into_owned());
     let words = error.error_string().map(|words| words.to_string_lossy().into_owned());
     match (name, words) {
-        (Ok(name), Ok(words)) => format!("{words} ({name})"),
-        _ => format!("{error:?}"),
+        (Ok(name), Ok(words)) => format!("{words} ({name}){remedy}"),
+        _ => format!("{error:?}{remedy}"),
     }
 }
 
@@ -118,21 +134,23 @@ impl Context {
         }
         let open = || -> Result<Context, DriverError> {
             let device = device::get(index as c_int)?;
-            // SAFETY: the context is released when the result is dropped, after everything that was made in it.
+            // The primary context is never released: cuBLASLt keeps what it knows of it, and to make another takes long.
+            // SAFETY: a context that is there as long as the process.
             unsafe { ctx::set_current(primary_ctx::retain(device)?)? };
             let stream = stream::create(stream::StreamKind::NonBlocking)?;
             // Freed memory stays with the process until it is asked for again.
             let keep = u64::MAX;
             // SAFETY: the attribute is an unsigned 64-bit number.
-            unsafe {
+            let pool = unsafe {
                 let pool = device::get_default_mem_pool(device)?;
                 let attribute = PoolAttribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
                 mem_pool::set_attribute(pool, attribute, (&raw const keep).cast_mut().cast())?;
-            }
+                pool
+            };
             Ok(Context {
                 info: info.clone(),
-                device,
                 stream,
+                pool,
             })
         };
         open().map_err(|error| TensorError::Unsupported(format!("{} cannot be opened: {}", info.name, sentence(error))))
@@ -153,15 +171,34 @@ impl Context {
             .unwrap_or_else(|error| fault("waiting for the GPU", sentence(error)));
     }
 
-    /// Bytes free on the card of the current context.
-    pub(super) fn free_bytes() -> usize {
+    /// Waits, and gives the card back what was released. Errors are left to whoever asks for something next.
+    pub(super) fn settle(&self) {
+        // SAFETY: stream and pool are there as long as the context.
+        unsafe {
+            let _ = stream::synchronize(self.stream);
+            let _ = mem_pool::trim_to(self.pool, 0);
+        }
+    }
+
+    /// Bytes free on the card of the current context; what was released counts as free.
+    pub(super) fn free_bytes(&self) -> usize {
+        self.settle();
         result::mem_get_info().map_or(0, |(free, _)| free)
     }
 
     /// A block whose contents are not set; none if there is no memory.
     pub(super) fn allocate(&self, bytes: usize) -> Option<Memory> {
         // SAFETY: nobody uses the block before the caller writes to it, in the order of the same stream.
-        match unsafe { result::malloc_async(self.stream, bytes) } {
+        let ask = || unsafe { result::malloc_async(self.stream, bytes) };
+        let answer = ask().or_else(|error| match error.0 {
+            // What was released in other sizes may make the room, once nobody uses it any more.
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                self.settle();
+                ask()
+            }
+            _ => Err(error),
+        });
+        match answer {
             Ok(address) => Some(Memory {
                 address: address as usize,
                 bytes,
@@ -175,7 +212,13 @@ impl Context {
     pub(super) fn release(&self, memory: Memory) {
         // SAFETY: the block came from `allocate`, and no later work reads it.
         let freed = unsafe { result::free_async(memory.address as u64, self.stream) };
-        freed.unwrap_or_else(|error| fault("giving GPU memory back", sentence(error)));
+        // After a kernel failed every call fails, and this is called while its panic is on its way: a second one would end
+        // the process without a word.
+        if let Err(error @ DriverError(sys::CUresult::CUDA_ERROR_INVALID_VALUE)) = freed
+            && !std::thread::panicking()
+        {
+            fault("giving GPU memory back", sentence(error));
+        }
     }
 
     /// Host to device. The values may be dropped when this returns: what is not pinned is staged by the driver.
@@ -210,12 +253,8 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: everything that was made in this context has been dropped before it. There is nobody to tell of an
-        // error: the process ends or the card is gone.
-        unsafe {
-            let _ = stream::synchronize(self.stream);
-            let _ = stream::destroy(self.stream);
-            let _ = primary_ctx::release(self.device);
-        }
+        self.settle();
+        // SAFETY: all work of the stream is done. There is nobody to tell of an error: the process ends or the card is gone.
+        let _ = unsafe { stream::destroy(self.stream) };
     }
 }

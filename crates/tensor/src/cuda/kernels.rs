@@ -1,7 +1,6 @@
 //! The seam, method by method: each calls the host side of its kernel.
 
 use super::Cuda;
-use super::context::Context;
 use super::matmul::Product;
 use crate::backend::{
     AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
@@ -32,7 +31,7 @@ impl Backend for Cuda {
     }
 
     fn available_bytes(&self) -> Option<usize> {
-        Some(Context::free_bytes())
+        Some(self.context.free_bytes())
     }
 
     fn release(&self, memory: Memory) {

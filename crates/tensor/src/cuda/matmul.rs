@@ -24,6 +24,10 @@ use crate::memory::Memory;
 /// What the products may use for partial sums, in bytes.
 const WORKSPACE: usize = 32 << 20;
 
+/// `CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE`: parts of a long sum are added up in float32. Otherwise cuBLASLt may round each
+/// to the result's type, bf16.
+const IN_FLOAT32: u32 = 2;
+
 /// A product `out = alpha·op(a)·op(b) + beta·addend` of row-major matrices on the card.
 #[derive(Clone, Copy)]
 pub(super) struct Product {
@@ -242,10 +246,12 @@ fn make(handle: sys::cublasLtHandle_t, product: &Product, key: &Key) -> Result<P
         Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
         Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
     ];
-    // SAFETY: the workspace's size is a size_t, an alignment a uint32_t; all handles were made above.
+    // SAFETY: the workspace's size is a size_t, schemes and alignments are uint32_t; all handles were made above.
     let heuristic = unsafe {
         let (workspace, bytes) = (Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, WORKSPACE);
         result::set_matmul_pref_attribute(preference, workspace, (&raw const bytes).cast(), size_of::<usize>())?;
+        let (schemes, allowed) = (Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, IN_FLOAT32);
+        result::set_matmul_pref_attribute(preference, schemes, (&raw const allowed).cast(), size_of::<u32>())?;
         for (attribute, exponent) in alignments.into_iter().zip(key.alignments) {
             let bytes = 1u32 << exponent;
             result::set_matmul_pref_attribute(preference, attribute, (&raw const bytes).cast(), size_of::<u32>())?;

@@ -87,6 +87,13 @@ impl Cuda {
     }
 }
 
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        // No kernel is at work when its machine code is unloaded.
+        self.context.settle();
+    }
+}
+
 impl Device {
     /// A GPU.
     ///

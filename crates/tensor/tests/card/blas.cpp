@@ -74,6 +74,8 @@ int cublasLtMatmulPreferenceCreate(Preference** preference) { *preference = new 
 int cublasLtMatmulPreferenceDestroy(Preference* preference) { delete preference; return OK; }
 int cublasLtMatmulPreferenceSetAttribute(Preference* preference, int attribute, const void* value, size_t size) {
     if (attribute == 1) return size == 8 ? OK : INVALID_VALUE;
+    // How split sums are added up: not by us.
+    if (attribute == 3) return size == 4 ? OK : INVALID_VALUE;
     if (attribute < 5 || attribute > 8 || size != 4) return INVALID_VALUE;
     memcpy(&preference->alignment[attribute - 5], value, 4);
     return OK;

@@ -13,7 +13,7 @@ void launch(const Kernel& kernel, dim3 grid, dim3 threads, size_t shared, void**
 
 namespace {
 // Values of CUresult.
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200, NOT_FOUND = 500 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700 };
 typedef unsigned long long Address;
 
 const size_t GUARD = 64;
@@ -35,6 +35,8 @@ long cards() { return setting("SIMULATED_CARDS", 1); }
 // 80 is 8.0.
 long capability() { return setting("SIMULATED_CAPABILITY", 80); }
 size_t total() { return setting("SIMULATED_MEMORY", TOTAL); }
+// Whether a kernel has failed: after that every call fails.
+bool failed = false;
 
 bool intact(const Block& block) {
     for (size_t i = 0; i < GUARD; i++)
@@ -81,14 +83,14 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
     }
 }
 int cuDevicePrimaryCtxRetain(void** context, int) { *context = &blocks; return OK; }
-int cuDevicePrimaryCtxRelease_v2(int) { return OK; }
 int cuCtxSetCurrent(void*) { return OK; }
 int cuCtxSynchronize() { return OK; }
-int cuStreamCreate(void** stream, unsigned) { *stream = malloc(1); return OK; }
-int cuStreamSynchronize(void*) { return OK; }
+int cuStreamCreate(void** stream, unsigned) { if (failed) return ILLEGAL_ADDRESS; *stream = malloc(1); return OK; }
+int cuStreamSynchronize(void*) { return failed ? ILLEGAL_ADDRESS : OK; }
 int cuStreamDestroy_v2(void* stream) { free(stream); return OK; }
 int cuDeviceGetDefaultMemPool(void** pool, int) { *pool = &blocks; return OK; }
 int cuMemPoolSetAttribute(void*, int attribute, void*) { return attribute == 4 ? OK : INVALID_VALUE; }
+int cuMemPoolTrimTo(void*, size_t) { return failed ? ILLEGAL_ADDRESS : OK; }
 int cuMemGetInfo_v2(size_t* free_bytes, size_t* all) {
     std::lock_guard<std::mutex> held(lock);
     *free_bytes = total() - live, *all = total();
@@ -96,6 +98,7 @@ int cuMemGetInfo_v2(size_t* free_bytes, size_t* all) {
 }
 
 int cuMemAllocAsync(Address* address, size_t bytes, void*) {
+    if (failed) return ILLEGAL_ADDRESS;
     std::lock_guard<std::mutex> held(lock);
     if (live + bytes > total()) return OUT_OF_MEMORY;
     size_t whole = (bytes + 2 * GUARD + 255) / 256 * 256;
@@ -112,6 +115,7 @@ int cuMemAllocAsync(Address* address, size_t bytes, void*) {
     return OK;
 }
 int cuMemFreeAsync(Address address, void*) {
+    if (failed) return ILLEGAL_ADDRESS;
     std::lock_guard<std::mutex> held(lock);
     auto found = blocks.find(address);
     if (found == blocks.end()) return INVALID_VALUE;
@@ -124,21 +128,25 @@ int cuMemFreeAsync(Address address, void*) {
     return OK;
 }
 int cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void*) {
+    if (failed) return ILLEGAL_ADDRESS;
     if (!inside(to, bytes)) return INVALID_VALUE;
     memcpy(reinterpret_cast<void*>(to), from, bytes);
     return OK;
 }
 int cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void*) {
+    if (failed) return ILLEGAL_ADDRESS;
     if (!inside(from, bytes)) return INVALID_VALUE;
     memcpy(to, reinterpret_cast<void*>(from), bytes);
     return OK;
 }
 int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void*) {
+    if (failed) return ILLEGAL_ADDRESS;
     if (!inside(to, bytes) || !inside(from, bytes)) return INVALID_VALUE;
     memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
     return OK;
 }
 int cuMemsetD8Async(Address to, unsigned char value, size_t bytes, void*) {
+    if (failed) return ILLEGAL_ADDRESS;
     if (!inside(to, bytes)) return INVALID_VALUE;
     memset(reinterpret_cast<void*>(to), value, bytes);
     return OK;
@@ -173,10 +181,13 @@ int cuFuncGetParamInfo(void* function, size_t index, size_t* offset, size_t* siz
 }
 int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned threads_y, unsigned threads_z,
                    unsigned shared, void*, void** parameters, void**) {
+    if (failed) return ILLEGAL_ADDRESS;
     auto kernel = static_cast<shim::Kernel*>(function);
     if (!x || !y || !z || !threads || threads > 1024 || threads_y != 1 || threads_z != 1 || shared > 163 << 10) return INVALID_VALUE;
     shim::launch(*kernel, {x, y, z}, {threads, 1, 1}, shared, parameters);
     check_guards(kernel->file, kernel->name);
+    // A card says so later.
+    failed = setting("SIMULATED_FAILURE", 0) != 0;
     return OK;
 }
 }
