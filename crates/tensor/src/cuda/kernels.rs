@@ -12,6 +12,9 @@ use crate::ops::activation::Activation;
 use crate::ops::choose::Choice;
 use crate::ops::optimizer::{AdamwStep, NormRule};
 
+/// Bytes that no plan knows of: cuBLASLt's kernels and our modules, which are loaded when they are first used.
+const LOADED_LATER: usize = 512 << 20;
+
 impl Backend for Cuda {
     fn name(&self) -> String {
         let card = self.context.info();
@@ -31,7 +34,7 @@ impl Backend for Cuda {
     }
 
     fn available_bytes(&self) -> Option<usize> {
-        Some(self.context.free_bytes())
+        Some(self.context.free_bytes().saturating_sub(LOADED_LATER))
     }
 
     fn release(&self, memory: Memory) {

@@ -35,8 +35,10 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 
 namespace shim {
+// A copy of 16 bytes that is on its way, and the group that it was committed with.
+struct Copy { void* to; const void* from; bool there; unsigned group; };
 // What a running thread of a block knows of itself.
-struct Thread { dim3 index; unsigned lane, warp; };
+struct Thread { dim3 index; unsigned lane, warp; std::vector<Copy> copies; unsigned groups; };
 struct Place { dim3 block, grid, threads; unsigned char* dynamic_shared; };
 extern thread_local Thread* thread;
 extern thread_local Place place;
@@ -170,10 +172,22 @@ inline unsigned shim_rounded(float x) {
     return (bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
 }
 inline unsigned pack_bf16(float low, float high) { return shim_rounded(low) | shim_rounded(high) << 16; }
-// Copies are done at once: a missing wait is not seen.
-inline void async_copy(void* to, const void* from, bool there) { there ? memcpy(to, from, 16) : memset(to, 0, 16); }
-inline void async_commit() {}
-template <int PENDING> void async_wait() {}
+// A copy is done by the wait that admits no more groups, and leaves NaN until then: a missing wait is seen.
+inline void async_copy(void* to, const void* from, bool there) {
+    memset(to, 0xff, 16);
+    shim::thread->copies.push_back({to, from, there, shim::thread->groups});
+}
+inline void async_commit() { shim::thread->groups++; }
+template <int PENDING> void async_wait() {
+    auto& copies = shim::thread->copies;
+    size_t kept = 0;
+    for (auto& copy : copies) {
+        // Copies that were not committed are in no group that is waited for.
+        if (copy.group + PENDING >= shim::thread->groups) copies[kept++] = copy;
+        else copy.there ? memcpy(copy.to, copy.from, 16) : memset(copy.to, 0, 16);
+    }
+    copies.resize(kept);
+}
 
 #ifdef ELEMENT_BF16
 #define SHIM_ELEMENT "bf16"

@@ -102,7 +102,7 @@ unsigned char* new_stack() {
 }
 
 void prepare(Fibre& fibre, unsigned number) {
-    fibre.self = {{number, 0, 0}, number % 32, number / 32};
+    fibre.self = {{number, 0, 0}, number % 32, number / 32, {}, 0};
     fibre.finished = false;
     // The stack as shim_switch leaves it, with the address of run_thread to return to. A function is entered with
     // the stack pointer 8 past a multiple of 16.
