@@ -38,9 +38,13 @@ impl Tokenizer {
         let waiting = Mutex::new((texts, &mut answers[..]));
         let work = || {
             self.with_encoder(|encode| {
+                // Answers are copied from one buffer: growing each by itself costs more.
+                let mut ids = Vec::new();
                 while let Some((texts, answers)) = take_share(&waiting) {
                     for (text, answer) in texts.iter().zip(answers) {
-                        encode(text.as_ref(), answer);
+                        ids.clear();
+                        encode(text.as_ref(), &mut ids);
+                        answer.extend_from_slice(&ids);
                     }
                 }
             });
