@@ -675,6 +675,15 @@ pub enum EvalCommand {
   ferrochat eval tasks --run d4 --tasks gsm8k,arc-easy,mmlu --tasks-dir tasks/ --count 200
   ferrochat eval tasks --run spark --stage rl --tasks word_problem --count 1000 --json")]
     Tasks(TasksArgs),
+    /// CORE: 22 tasks of continuing text, for base models (DataComp-LM)
+    #[command(after_help = "Examples:
+  ferrochat eval core --run d12 --bundle eval_bundle/
+  ferrochat eval core --run d12 --max-per-task 500 --csv d12.csv --compare openai-community-gpt2.csv
+  ferrochat eval core --bundle eval_bundle/ --max-per-task 20 --dump-prompts prompts.jsonl
+
+Items come in the reference's order and the examples of each are drawn from the items that are kept. A table is written \
+in the reference's layout.")]
+    Core(crate::core_eval::CoreArgs),
 }
 
 /// `eval tasks`

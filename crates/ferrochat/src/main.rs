@@ -8,6 +8,7 @@ mod about;
 mod chat;
 mod checkpoints;
 mod cli;
+mod core_eval;
 mod device;
 mod doctor;
 mod dpo_settings;
@@ -89,6 +90,7 @@ fn run(command: Command) -> Result<()> {
         Command::Sample(args) => sample::command(&home, &args),
         Command::Eval(EvalCommand::Bpb(args)) => eval::bpb_command(&home, &args),
         Command::Eval(EvalCommand::Tasks(args)) => exam::command(&home, &args),
+        Command::Eval(EvalCommand::Core(args)) => core_eval::command(&home, &args),
         Command::Runs(RunsCommand::List { json }) => runs::list_command(&home, json),
         Command::Runs(RunsCommand::Show { name, json }) => runs::show_command(&home, &name, json),
         Command::Report(args) => report::command(&home, &args),

@@ -210,11 +210,12 @@ impl KvCache {
         self.place();
     }
 
-    /// An empty cache with exactly this room, for prompts that are to become rows of this one.
+    /// A cache of so many empty rows with exactly this room, which shares what this one knows of positions: for prompts
+    /// that are to become rows of this one, or are read once and forgotten.
     ///
     /// # Errors
     /// [`TensorError::OutOfMemory`]
-    pub(crate) fn aside(&mut self, rows: usize, positions: usize) -> Result<KvCache, TensorError> {
+    pub fn aside(&mut self, rows: usize, positions: usize) -> Result<KvCache, TensorError> {
         let config = &self.config;
         if self.rotary.positions() < positions {
             let positions = positions.next_power_of_two().max(FEWEST);
@@ -231,7 +232,7 @@ impl KvCache {
     }
 
     /// Says how many tokens each row has in the next forward pass; what stands behind them in its columns is nothing.
-    pub(crate) fn expect(&mut self, tokens: Vec<usize>) {
+    pub fn expect(&mut self, tokens: Vec<usize>) {
         self.coming = Some(tokens);
     }
 

@@ -12,6 +12,7 @@
 //! | `world` | the world's kinds of questions |
 //! | `dataset`, `numpy` | public data sets: where their files lie, and the reference's order of items |
 //! | `choice`, `gsm8k` | how their items are asked and judged |
+//! | `core`, `python` | CORE: tasks of continuing text, scored by likelihood, and the draws of their examples |
 //! | `spec` | lists of tasks in flags |
 //! | `measure` | asking a model: written answers in one batch, letters in one forward pass |
 //! | `estimate` | means, standard errors, pass@k, the scale of ChatCORE |
@@ -39,16 +40,22 @@
 //! ```
 
 mod choice;
+mod core;
 mod dataset;
 mod error;
 mod estimate;
 mod gsm8k;
 mod measure;
 mod numpy;
+mod python;
 mod spec;
 mod task;
 mod world;
 
+pub use core::{
+    CoreBundle, CoreKind, CoreOptions, CoreProgress, CoreResults, CoreScore, CoreSpec, CoreTask, CoreWatch, ItemScore,
+    score_core,
+};
 pub use dataset::{Dataset, TaskSplit};
 pub use error::TaskError;
 pub use estimate::{Estimate, centered, pass_at_k};
