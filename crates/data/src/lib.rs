@@ -19,6 +19,8 @@
 //! 3. [`ConversationLoader`] renders and packs them ([`ConversationPacking`])
 //!    on its own threads, with the mask of what is learned as targets.
 //!
+//! Public data sets by name come from the [`hub`].
+//!
 //! Preference pairs are read whole by [`open_pairs`].
 //!
 //! For a first run without any data, [`generator::small_text`] writes text.
@@ -37,7 +39,9 @@ mod documents;
 mod encode;
 mod error;
 pub mod generator;
+pub mod hub;
 mod loader;
+mod look;
 mod packing;
 mod pairs;
 mod pipeline;
@@ -56,6 +60,7 @@ pub use documents::{Document, Documents, Position};
 pub use encode::Encode;
 pub use error::DataError;
 pub use loader::{Batch, Loader, LoaderConfig};
+pub use look::{FileFacts, files_below, look, read_through};
 pub use packing::{ConversationPacking, Packing};
 pub use pairs::{PairFile, PreferencePair, open_pairs};
 pub use records::read_records;

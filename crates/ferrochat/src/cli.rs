@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
+use crate::data_sets::{FetchArgs, InspectDataArgs, VerifyArgs};
 use crate::dpo_settings::DpoFlags;
 use crate::rl_settings::RlFlags;
 use crate::settings::Flags;
@@ -93,7 +94,7 @@ cannot be answered gets {\"error\": \"line 3: ...\"} in its place, the others ar
 Ctrl-C or SIGTERM ends it: answers in progress get five seconds. The exit code is then 0."
     )]
     Serve(ServeArgs),
-    /// Print what models learn from and are measured on
+    /// Fetch public data sets, look at data, or print what the world makes
     #[command(subcommand)]
     Data(DataCommand),
     /// Let a base model continue a text
@@ -580,6 +581,33 @@ pub struct ServeArgs {
 /// `data …`
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
+    /// List the public data sets that have a name, and what of them is here
+    List {
+        /// Print as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch public data sets: in parallel, going on where it stopped, every file checked
+    #[command(after_help = "Examples:
+  ferrochat data fetch climbmix --shards 240      the text of a d20 run
+  ferrochat data fetch smoltalk mmlu gsm8k arc    conversations and tasks
+  ferrochat data fetch mmlu:test humaneval core   what a model is measured on
+  ferrochat data fetch gsm8k --mirror http://fileserver:8000/task_data
+
+Interrupted anyhow, the same line goes on. HF_ENDPOINT names another hub, HF_TOKEN opens data sets with terms, HTTPS_PROXY \
+and NO_PROXY are honoured, SSL_CERT_FILE names certificates to trust instead of the built-in ones.")]
+    Fetch(FetchArgs),
+    /// Say what a data set, file or folder holds: kind, records, columns, the first record
+    #[command(after_help = "Examples:
+  ferrochat data inspect gsm8k:test
+  ferrochat data inspect shards/ --json")]
+    Inspect(InspectDataArgs),
+    /// Read files again: data sets against their checksums, others from end to end
+    #[command(after_help = "Examples:
+  ferrochat data verify                           everything that was fetched
+  ferrochat data verify mmlu
+  ferrochat data verify shards/")]
+    Verify(VerifyArgs),
     /// The world: a small seeded universe that needs no files
     #[command(after_help = "Examples:
   ferrochat data world --docs --count 3

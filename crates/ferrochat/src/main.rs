@@ -9,6 +9,7 @@ mod chat;
 mod checkpoints;
 mod cli;
 mod core_eval;
+mod data_sets;
 mod device;
 mod doctor;
 mod dpo_settings;
@@ -85,6 +86,10 @@ fn run(command: Command) -> Result<()> {
         Command::Train(TrainCommand::Dpo(args)) => stages::dpo::command(&home, &args),
         Command::Chat(args) => chat::command(&home, args),
         Command::Serve(args) => serve::command(&home, args),
+        Command::Data(DataCommand::List { json }) => data_sets::list(&home, json),
+        Command::Data(DataCommand::Fetch(args)) => data_sets::fetch(&home, &args),
+        Command::Data(DataCommand::Inspect(args)) => data_sets::inspect(&home, &args),
+        Command::Data(DataCommand::Verify(args)) => data_sets::verify(&home, &args),
         Command::Data(DataCommand::World(args)) => world::command(&args),
         Command::Data(DataCommand::Identity(args)) => identity::command(&home, &args),
         Command::Sample(args) => sample::command(&home, &args),

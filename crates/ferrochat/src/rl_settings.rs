@@ -233,7 +233,7 @@ impl RlFlags {
     fn with_absolute_paths(&self) -> Result<RlFlags> {
         let mut flags = self.clone();
         if let Some(path) = &self.tasks_dir {
-            flags.tasks_dir = Some(std::path::absolute(path).map_err(|error| usage(format!("--tasks-dir: {error}")))?);
+            flags.tasks_dir = Some(crate::data_sets::resolve("tasks-dir", path)?);
         }
         Ok(flags)
     }

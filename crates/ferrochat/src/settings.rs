@@ -374,7 +374,7 @@ impl Flags {
     fn with_absolute_data(&self) -> Result<Flags> {
         let mut flags = self.clone();
         if let Some(path) = &self.data {
-            flags.data = Some(std::path::absolute(path).map_err(|error| usage(format!("--data: {error}")))?);
+            flags.data = Some(crate::data_sets::resolve("data", path)?);
         }
         Ok(flags)
     }

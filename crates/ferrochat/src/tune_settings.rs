@@ -265,8 +265,20 @@ impl TuneFlags {
     fn with_absolute_paths(&self) -> Result<TuneFlags> {
         let mut flags = self.clone();
         let absolute = |flag: &str, path: &str| -> Result<String> {
-            let path = std::path::absolute(path).map_err(|error| usage(format!("--{flag}: {error}")))?;
-            Ok(path.to_string_lossy().into_owned())
+            // `name*3` is the name three times per epoch.
+            let (name, times) = path
+                .split_once('*')
+                .map_or((path, None), |(name, times)| (name, Some(times)));
+            let path = match times {
+                Some(times) if !std::path::Path::new(path).exists() => {
+                    let place = crate::data_sets::resolve(flag, std::path::Path::new(name))?;
+                    format!("{}*{times}", place.to_string_lossy())
+                }
+                _ => crate::data_sets::resolve(flag, std::path::Path::new(path))?
+                    .to_string_lossy()
+                    .into_owned(),
+            };
+            Ok(path)
         };
         for path in &mut flags.conversations {
             *path = absolute("conversations", path)?;
