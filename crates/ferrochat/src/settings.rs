@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::errors::{refuse, usage};
+use crate::errors::refuse;
 use crate::presets;
 
 /// The flags of model and training. Names and meanings are the reference's where it has them.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::errors::{refuse, usage};
+use crate::errors::refuse;
 use crate::settings::{finite, gone_on, layered, object};
 
 /// The flags of mid-training and SFT.

@@ -1,5 +1,7 @@
 //! `data list`, `fetch`, `inspect` and `verify` as a user runs them, against a server in the test.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it happens")]
+
 mod common;
 #[path = "../../data/tests/unruly/mod.rs"]
 mod unruly;

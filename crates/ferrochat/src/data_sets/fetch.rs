@@ -24,6 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// `data fetch`
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct FetchArgs {
     /// Data sets, NAME or NAME:SPLIT; `data list` has their names
     #[arg(required = true, value_name = "NAME[:SPLIT]")]
@@ -147,7 +148,7 @@ fn check(args: &FetchArgs, choices: &[Choice]) -> Result<()> {
     Ok(())
 }
 
-type Result1 = (Plan, Option<Fetched>);
+type Outcome = (Plan, Option<Fetched>);
 
 fn run(
     hub: &Hub,
@@ -156,7 +157,7 @@ fn run(
     folder: &Path,
     dry_run: bool,
     stop: &AtomicBool,
-) -> Result<Vec<Result1>> {
+) -> Result<Vec<Outcome>> {
     let plans: Result<Vec<Plan>, HubError> = choices.iter().map(|&choice| hub.plan(choice, options, stop)).collect();
     let plans = plans.map_err(failed)?;
     if dry_run {
@@ -182,7 +183,7 @@ fn run(
     Ok(results)
 }
 
-fn tell(results: &[Result1], folder: &Path, args: &FetchArgs) -> Result<()> {
+fn tell(results: &[Outcome], folder: &Path, args: &FetchArgs) -> Result<()> {
     if args.json {
         let values: Vec<_> = results
             .iter()

@@ -79,6 +79,7 @@ fn flags_of(folder: &Path, set: &DataSet) -> Option<String> {
             "--val-conversations".into(),
             path(root.join(set.table_folder(tables[1]))),
         ]),
+        ("humaneval", Files::Tables(_)) => words(&["--tasks-dir".into(), path(folder.to_path_buf())]),
         (name, Files::Tables(_)) => {
             let tasks = if name == "arc" { "arc-easy,arc-challenge" } else { name };
             words(&[
