@@ -4,6 +4,9 @@
 //! Cases, shapes and tolerances are those of [`ferrochat_tensor::check`].
 
 mod common;
+#[macro_use]
+#[path = "common/groups.rs"]
+mod groups;
 
 use common::{cpu, cpu_levels};
 use ferrochat_tensor::check::{
@@ -42,39 +45,7 @@ fn check_group(name: &str) {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// A test for each group, and one that none is forgotten.
-macro_rules! groups {
-    ($($name:ident),*) => {
-        $(#[test]
-        fn $name() {
-            check_group(stringify!($name));
-        })*
-
-        #[test]
-        fn every_group_is_tested() {
-            let names: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
-            assert_eq!(names, [$(stringify!($name)),*]);
-        }
-    };
-}
-
-groups!(
-    elements,
-    elementwise,
-    embedding,
-    norms,
-    rotary,
-    gates,
-    matmul,
-    linear,
-    attention,
-    weighted_nll,
-    adamw,
-    muon,
-    decoding,
-    sampling,
-    network
-);
+test_every_group!();
 
 /// What `selftest` does with any device: here with the CPU, small, a second time in memory full of NaN.
 #[test]

@@ -2,6 +2,9 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod card;
+#[macro_use]
+#[path = "common/groups.rs"]
+mod groups;
 
 use ferrochat_tensor::check::{GROUPS, References, Sizes, compare};
 use ferrochat_tensor::cuda::CudaOptions;
@@ -34,34 +37,4 @@ fn check_group(name: &str) {
     }
 }
 
-macro_rules! groups {
-    ($($name:ident),*) => {
-        $(#[test]
-        fn $name() {
-            check_group(stringify!($name));
-        })*
-
-        #[test]
-        fn every_group_is_checked() {
-            let names: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
-            assert_eq!(names, [$(stringify!($name)),*]);
-        }
-    };
-}
-groups!(
-    elements,
-    elementwise,
-    embedding,
-    norms,
-    rotary,
-    gates,
-    matmul,
-    linear,
-    attention,
-    weighted_nll,
-    adamw,
-    muon,
-    decoding,
-    sampling,
-    network
-);
+test_every_group!();
