@@ -181,12 +181,12 @@ proptest! {
                 passes: Some(passes), threads, ..ConversationLoaderConfig::new(batch, length, packing)
             };
             let ours = batches(&mixture, &config, None, usize::MAX);
-            let expected = naive(packing, rendered(&mixture, passes, length + 1), batch, length);
+            let expected = naive(packing, rendered(&mixture, passes, length), batch, length);
             prop_assert_eq!(rows(&ours, length), expected, "{}", packing);
             let counters = ours.last().unwrap().state.counters();
             prop_assert_eq!(counters.documents_read, passes * mixture.count());
             let lost: usize = rendered(&mixture, passes, usize::MAX).iter()
-                .map(|one| one.len().saturating_sub(length + 1)).sum();
+                .map(|one| one.len().saturating_sub(length)).sum();
             prop_assert_eq!(counters.tokens_dropped, lost as u64);
         }
     }
@@ -318,12 +318,12 @@ fn a_conversation_longer_than_the_context_loses_its_end() {
     let long = Conversation::from(vec![Message::user("u"), Message::assistant("x ".repeat(1 << 19))]);
     let source = InMemory::new("long", vec![long.clone()]).unwrap();
     let mixture = Mixture::new(0).with("long", Arc::new(source), 1).unwrap();
-    let expected = render(&long, &TOKENIZER, 17).unwrap();
+    let expected = render(&long, &TOKENIZER, 16).unwrap();
     for packing in PACKINGS {
         let all = batches(&mixture, &ConversationLoaderConfig::new(1, 16, packing), None, 9);
         assert_eq!(all.len(), 1, "{packing}");
-        assert_eq!(all[0].inputs, expected.ids[..16]);
-        assert_eq!(all[0].targets[15], expected.ids[16] as i32);
+        assert_eq!(all[0].inputs, expected.ids);
+        assert_eq!(all[0].targets[14..], [expected.ids[15] as i32, -1]);
         assert!(all[0].state.counters().tokens_dropped > 500_000);
     }
 }

@@ -21,7 +21,7 @@ use crate::token;
 pub struct ConversationLoaderConfig {
     /// Rows per batch, B.
     pub batch_size: usize,
-    /// Tokens per row, T. Conversations longer than T+1 tokens lose their end.
+    /// Tokens per row, T. Conversations longer than T tokens lose their end (nanochat cuts at 2048, its T).
     pub sequence_len: usize,
     /// How conversations fill rows.
     pub packing: ConversationPacking,
@@ -110,7 +110,7 @@ impl ConversationLoader {
             sequence_len: config.sequence_len as u64,
             conversations: Some(packing),
         };
-        let longest = config.sequence_len + 1;
+        let longest = config.sequence_len;
         let state = match resume {
             Some(state) => {
                 state.check(&identity, tokenizer.vocab_size())?;
