@@ -119,6 +119,10 @@ impl<'a> PackedB<'a> {
         // SAFETY: any four bytes are a u32.
         let (before, units, _) = unsafe { bytes.align_to::<u32>() };
         assert!(before.is_empty(), "packed matrices are aligned to 4 bytes");
+        Self::of_units(units, k, n, precision, isa)
+    }
+
+    fn of_units(units: &'a [u32], k: usize, n: usize, precision: Precision, isa: Isa) -> Self {
         Self {
             units,
             k,
@@ -167,6 +171,25 @@ pub(crate) fn pack_b<'a>(pool: &Pool, isa: Isa, precision: Precision, b: impl In
         let dst = unsafe { dst.row_part(index, 0..panel) };
         pack_panels(isa, encoding, b.part(0..k, cols).t(), kernel.nr, dst);
     });
+}
+
+/// Packs the right operand `b: [k, n]` on the calling thread into memory of a task, for several [`tile_matmul`].
+///
+/// # Panics
+/// If `dst` has less than [`packed_len`] bytes.
+#[allow(dead_code)] // Attention is about to use it.
+pub(crate) fn pack_tile<'a, 'b>(
+    isa: Isa,
+    precision: Precision,
+    b: impl Into<MatrixRef<'b>>,
+    dst: &'a mut [u32],
+) -> PackedB<'a> {
+    let b = b.into();
+    let (k, n) = b.shape();
+    let (encoding, kernel) = prepare(precision, isa);
+    let units = &mut dst[..packed_len(k, n, precision, isa) / size_of::<u32>()];
+    pack_panels(isa, encoding, b.t(), kernel.nr, units);
+    PackedB::of_units(units, k, n, precision, isa)
 }
 
 /// `C = alpha · A · B (+ C)` on all threads of the pool, for `A: [m, k]`, `B: [k, n]`, `C: [m, n]`.

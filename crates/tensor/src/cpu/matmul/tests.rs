@@ -340,6 +340,29 @@ fn bits_do_not_depend_on_layout_packing_or_entry() {
     }
 }
 
+/// Attention packs keys and values once and multiplies many tiles with them.
+#[test]
+fn a_tile_packed_by_its_task_gives_the_bits_of_one_packed_for_all() {
+    let pool = Pool::new(1).unwrap();
+    let (m, n, k) = (64, 70, 333);
+    let (a, b) = (random(m * k, 13), random(k * n, 14));
+    let (mut scratch, mut units) = (Scratch::new(), vec![7; 1 << 16]);
+    for isa in Isa::supported() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let case = Case {
+                packed: Some(precision),
+                ..plain_case(isa, false)
+            };
+            let expected = bits(&product(&pool, case, (m, n, k), &a, &b, &vec![0.0; m * n]));
+            let mut c = vec![f32::NAN; m * n];
+            let packed = pack_tile(isa, precision, View::row_major(&b, k, n), &mut units);
+            let (a, c_view) = (View::row_major(&a, m, k), ViewMut::row_major(&mut c, m, n));
+            tile_matmul(isa, a, packed, c_view, Epilogue::STORE, &mut scratch.tiles);
+            assert!(bits(&c) == expected, "{isa:?} {precision:?}");
+        }
+    }
+}
+
 /// A loss that turned into NaN must be seen where it arose, and nowhere else.
 #[test]
 fn padding_spreads_no_infinities() {
