@@ -1,0 +1,81 @@
+//! `eval …`: measuring a model.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::ModelArgs;
+
+/// `eval …`
+#[derive(Debug, Subcommand)]
+pub enum EvalCommand {
+    /// Bits per byte and perplexity on the validation part of the data
+    #[command(after_help = "Example:
+  ferrochat eval bpb --run spark --eval-tokens 100000 --json")]
+    Bpb(BpbArgs),
+    /// The world's questions, in phrasings and combinations that were never learned; GSM8K, ARC, MMLU
+    #[command(after_help = "Examples:
+  ferrochat eval tasks --run spark
+  ferrochat eval tasks --run d4 --tasks gsm8k,arc-easy,mmlu --tasks-dir tasks/ --count 200
+  ferrochat eval tasks --run spark --stage rl --tasks word_problem --count 1000 --json")]
+    Tasks(TasksArgs),
+    /// CORE: 22 tasks of continuing text, for base models (DataComp-LM)
+    #[command(after_help = "Examples:
+  ferrochat eval core --run d12 --bundle eval_bundle/
+  ferrochat eval core --run d12 --max-per-task 500 --csv d12.csv --compare openai-community-gpt2.csv
+  ferrochat eval core --bundle eval_bundle/ --max-per-task 20 --dump-prompts prompts.jsonl
+
+Items come in the reference's order and the examples of each are drawn from the items that are kept. A table is written \
+in the reference's layout.")]
+    Core(crate::core_eval::CoreArgs),
+}
+
+/// `eval tasks`
+#[derive(Args, Debug)]
+pub struct TasksArgs {
+    /// Model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Which: the world's facts, multiple_choice, arithmetic, word_problem, spelling, identity, refusal; or gsm8k,
+    /// arc-easy, arc-challenge, mmlu [default: those the run learned from, else all of the world's]
+    #[arg(long, value_name = "LIST")]
+    pub tasks: Option<String>,
+    /// Folder of the other tasks' files [default: as when the run learned from them]
+    #[arg(long, value_name = "DIR")]
+    pub tasks_dir: Option<PathBuf>,
+    /// Questions of each
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub count: usize,
+    /// Which questions; 1 are those asked after each stage
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Tokens in an answer at most
+    #[arg(long, value_name = "N")]
+    pub max_new_tokens: Option<usize>,
+    /// 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `eval bpb`
+#[derive(Args, Debug)]
+pub struct BpbArgs {
+    /// Model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Measure on this data [default: the data it was trained on]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Tokens to measure on [default: as in training]
+    #[arg(long, value_name = "N")]
+    pub eval_tokens: Option<u64>,
+    /// Rows per forward pass [default: as in training]
+    #[arg(long, value_name = "N")]
+    pub device_batch_size: Option<usize>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}

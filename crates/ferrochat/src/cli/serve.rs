@@ -1,0 +1,59 @@
+//! `serve`: the page and the API.
+
+use clap::Args;
+
+use super::MachineArgs;
+
+/// `serve`
+#[derive(Args, Debug)]
+#[command(
+    args_override_self = true,
+    after_help = "Examples:
+  ferrochat serve                                 the newest model, on http://127.0.0.1:8000
+  ferrochat serve --run spark --port 0            on any port that is free; it is printed
+  ferrochat serve --host 0.0.0.0 --api-key \"$KEY\" for the whole network
+
+  curl http://127.0.0.1:8000/v1/chat/completions \\
+      -d '{\"messages\": [{\"role\": \"user\", \"content\": \"What is 12 * 34?\"}]}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url=\"http://127.0.0.1:8000/v1\", api_key=\"none\")
+  model = client.models.list().data[0].id
+  talk = [{\"role\": \"user\", \"content\": \"What is 12 * 34?\"}]
+  for chunk in client.chat.completions.create(model=model, messages=talk, stream=True):
+      print(chunk.choices[0].delta.content or \"\", end=\"\")
+
+Ctrl-C or SIGTERM ends it: answers in progress get five seconds. The exit code is then 0."
+)]
+pub struct ServeArgs {
+    /// The run that made the model [default: the run that was worked on last]
+    #[arg(long, value_name = "NAME")]
+    pub run: Option<String>,
+    /// The stage that made it: base, mid, sft, rl or dpo [default: sft, else mid, else base]
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<String>,
+    /// Its checkpoint after this many steps of that stage [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub step: Option<u64>,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Address to listen on; 0.0.0.0 or :: opens it to the network
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on; 0: any that is free
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    pub port: u16,
+    /// Answer only to clients that send this key, as OpenAI's do
+    #[arg(long, value_name = "KEY", env = "FERROCHAT_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// A name by which browsers may call this server, beside localhost and plain addresses; can be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Answers written at once; memory grows with it
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub batch: usize,
+    /// Requests that may wait for their turn; further ones are refused with status 429
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_queue: usize,
+}
