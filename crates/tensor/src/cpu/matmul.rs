@@ -18,6 +18,7 @@ mod blocking;
 mod kernel;
 mod pack;
 mod scratch;
+mod side_by_side;
 mod single;
 mod transpose;
 mod view;

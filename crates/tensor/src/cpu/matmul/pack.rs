@@ -6,6 +6,7 @@
 //! Must never know tiles, threads or C.
 
 use super::kernel::{A_STRIDE, Format};
+use super::side_by_side;
 use super::transpose::transpose;
 use super::view::{Element, MatrixRef, View};
 use crate::cpu::isa::Isa;
@@ -32,7 +33,8 @@ impl Encoding {
 }
 
 /// An [`Encoding`] as a type, so that the loops compile for each.
-trait Encode {
+pub(super) trait Encode {
+    /// Elements of k in a unit.
     const K_PER_UNIT: usize;
     /// A unit of the element at k and, in pairs, the one at k + 1.
     fn unit<S: Element>(first: S, second: S) -> u32;
@@ -98,6 +100,20 @@ pub(super) fn pack_rows(isa: Isa, encoding: Encoding, lines: MatrixRef<'_>, dst:
 /// Packs lines in panels of `width` as `[panel][unit][width]`, the last panel
 /// and the last unit filled up with zeros.
 pub(super) fn pack_panels(isa: Isa, encoding: Encoding, lines: MatrixRef<'_>, width: usize, dst: &mut [u32]) {
+    if let (MatrixRef::Bf16(lines), Encoding::Pairs) = (&lines, encoding)
+        && lines.row_stride == 1
+    {
+        let units = lines.cols.div_ceil(2);
+        let done = match width {
+            12 => side_by_side::pack_pairs::<12>(isa, lines, units, dst),
+            16 => side_by_side::pack_pairs::<16>(isa, lines, units, dst),
+            32 => side_by_side::pack_pairs::<32>(isa, lines, units, dst),
+            _ => false,
+        };
+        if done {
+            return;
+        }
+    }
     match width {
         4 => dispatch!(isa, encoding, lines, panels4, isa, dst),
         6 => dispatch!(isa, encoding, lines, panels6, isa, dst),
@@ -181,7 +197,7 @@ fn panels<S: Element, E: Encode, const WIDTH: usize>(lines: View<'_, S>, isa: Is
         return;
     }
     if lines.row_stride == 1 {
-        side_by_side::<S, E, WIDTH>(&lines, units, dst);
+        side_by_side::pack::<S, E, WIDTH>(&lines, units, dst);
         return;
     }
     let panels = dst.chunks_exact_mut(units * WIDTH);
@@ -195,48 +211,6 @@ fn panels<S: Element, E: Encode, const WIDTH: usize>(lines: View<'_, S>, isa: Is
                 dst.fill(0);
                 for (line, dst) in dst.iter_mut().enumerate().take(count) {
                     *dst = unit::<S, E>(&lines, (first + line) * lines.row_stride, index);
-                }
-            }
-        }
-    }
-}
-
-/// How many units of k [`side_by_side`] takes at a time.
-const STRIP: usize = 8;
-
-/// All panels of lines that lie side by side in memory: k is the slow direction.
-///
-/// A strip of k goes into every panel before the next one is read, so that memory is read in
-/// long runs; and each panel receives a strip at once, because panels lie at
-/// multiples of a page, where single writes to each would evict one another.
-#[inline(always)]
-fn side_by_side<S: Element, E: Encode, const WIDTH: usize>(lines: &View<'_, S>, units: usize, dst: &mut [u32]) {
-    let (dst, _) = dst.as_chunks_mut::<WIDTH>();
-    let zeros = [S::from_f32(0.0); WIDTH];
-    for strip in (0..units).step_by(STRIP) {
-        for (panel, first) in (0..lines.rows).step_by(WIDTH).enumerate() {
-            let count = WIDTH.min(lines.rows - first);
-            let at = |k: usize| &lines.data[first + k * lines.col_stride..][..count];
-            for index in strip..units.min(strip + STRIP) {
-                let k = index * E::K_PER_UNIT;
-                let x = at(k);
-                let y = if E::K_PER_UNIT == 1 {
-                    x
-                } else if k + 1 < lines.cols {
-                    at(k + 1)
-                } else {
-                    &zeros[..count]
-                };
-                let dst = &mut dst[panel * units + index];
-                if let (Ok(x), Ok(y)) = (<&[S; WIDTH]>::try_from(x), <&[S; WIDTH]>::try_from(y)) {
-                    for i in 0..WIDTH {
-                        dst[i] = E::unit(x[i], y[i]);
-                    }
-                } else {
-                    dst.fill(0);
-                    for ((dst, &x), &y) in dst.iter_mut().zip(x).zip(y) {
-                        *dst = E::unit(x, y);
-                    }
                 }
             }
         }
