@@ -46,7 +46,9 @@ pub use backend::{
     AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
     SmearArgs, ValueGateArgs, Weight,
 };
-pub use cpu::{CpuOptions, detected_kernel};
+#[doc(hidden)]
+pub use cpu::emulate_amx;
+pub use cpu::{Amx, CpuOptions, amx, detected_kernel};
 pub use device::{Cost, Device, MemoryUse, TensorError};
 pub use dtype::DType;
 pub use graph::Graph;

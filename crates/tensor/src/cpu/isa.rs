@@ -3,6 +3,9 @@
 //!
 //! Must never know what a kernel computes.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+
 /// An instruction-set level, in rising order: a level includes those below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Isa {
@@ -17,6 +20,9 @@ pub(crate) enum Isa {
     /// `Avx512` and its dot product of bf16 pairs.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
+    /// `Avx512Bf16` and AMX's product of bf16 tiles.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Isa {
@@ -29,11 +35,24 @@ impl Isa {
         Self::Avx512,
         #[cfg(target_arch = "x86_64")]
         Self::Avx512Bf16,
+        #[cfg(target_arch = "x86_64")]
+        Self::Amx,
     ];
 
     /// The highest level this CPU and operating system support.
     pub(crate) fn detect() -> Self {
-        Self::supported().last().unwrap_or(Self::Portable)
+        let in_hardware = |isa: &Self| isa.is_supported() && !isa.is_emulated();
+        let mut levels = Self::ALL.iter().copied();
+        levels.rfind(in_hardware).unwrap_or(Self::Portable)
+    }
+
+    /// Whether a test executes the level's instructions in software.
+    fn is_emulated(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => amx::amx() != amx::Amx::Present,
+            _ => false,
+        }
     }
 
     /// The levels this CPU supports, lowest first.
@@ -66,6 +85,10 @@ impl Isa {
         };
         match Self::ALL.iter().copied().find(|isa| isa.name() == name) {
             None => Err(format!("no such kernel level; this CPU supports {}", list())),
+            #[cfg(target_arch = "x86_64")]
+            Some(Self::Amx) if !Self::Amx.is_supported() => {
+                Err(format!("AMX is {}; this CPU supports {}", amx::amx(), list()))
+            }
             Some(isa) if !isa.is_supported() => {
                 Err(format!("this CPU lacks that kernel level; it supports {}", list()))
             }
@@ -83,11 +106,13 @@ impl Isa {
             Self::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => "avx512bf16",
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => "amx",
         }
     }
 
-    /// Whether this CPU can run kernels of this level. Cheap: the standard
-    /// library caches the CPUID answers.
+    /// Whether this CPU can run kernels of this level. Cheap: the answers
+    /// are kept.
     pub(crate) fn is_supported(self) -> bool {
         match self {
             Self::Portable => true,
@@ -103,6 +128,8 @@ impl Isa {
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => Self::Avx512.is_supported() && is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Self::Avx512Bf16.is_supported() && (amx::amx() == amx::Amx::Present || amx::emulated()),
         }
     }
 
@@ -111,7 +138,7 @@ impl Isa {
     pub(crate) fn has_bf16_dot(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 => true,
+            Self::Avx512Bf16 | Self::Amx => true,
             _ => false,
         }
     }
@@ -148,7 +175,7 @@ impl Isa {
                 // (every CPU with AVX2 has the bit-manipulation ones).
                 Self::Avx2 => unsafe { avx2(body) },
                 // SAFETY: as above.
-                Self::Avx512 | Self::Avx512Bf16 => unsafe { avx512(body) },
+                Self::Avx512 | Self::Avx512Bf16 | Self::Amx => unsafe { avx512(body) },
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -31,7 +31,7 @@ use std::ops::Range;
 use half::bf16;
 
 use self::blocking::{MAX_COLS, MAX_ROWS, k_block, tile_shape};
-use self::kernel::{A_STRIDE, Format, Kernel};
+use self::kernel::{A_STRIDE, Format, Kernel, Session};
 use self::pack::{Encoding, pack_panels, pack_rows};
 pub(crate) use self::scratch::{Scratch, TileScratch};
 pub(crate) use self::view::{Element, MatrixMut, MatrixRef, View, ViewMut};
@@ -313,14 +313,14 @@ impl<'a> Product<'a> {
         if units == 0 {
             acc.fill(0.0);
         }
-        let block = k_block(units);
+        let block = k_block(units, kernel);
         for start in (0..units).step_by(block) {
             let count = block.min(units - start);
             let k_per_unit = self.format().k_per_unit();
             let ks = start * k_per_unit..self.k.min((start + count) * k_per_unit);
 
             let a = self.a.part(rows.clone(), ks.clone());
-            let by_k = a.rows_side_by_side();
+            let by_k = a.rows_side_by_side() && !kernel.by_k.is_empty();
             if by_k {
                 let len = rows.len().next_multiple_of(kernel.mr) * count;
                 pack_panels(isa, encoding, a, kernel.mr, &mut scratch.a[..len]);
@@ -414,21 +414,27 @@ impl Panels<'_> {
         let (mr, nr) = (kernel.mr, kernel.nr);
         let micros = if self.by_k { kernel.by_k } else { kernel.by_rows };
         assert!(rows * stride <= acc.len() && stride.is_multiple_of(nr));
-        for top in (0..rows).step_by(mr) {
-            let height = mr.min(rows - top);
-            let a = if self.by_k {
-                &self.a[top * self.count..(top + mr) * self.count]
-            } else {
-                &self.a[top * A_STRIDE..][..(height - 1) * A_STRIDE + self.count]
-            };
-            for (panel, left) in (0..stride).step_by(nr).enumerate() {
-                let b = &self.b[panel * self.panel_stride..][..self.count * nr];
-                // SAFETY: `Product::new` checked the level; the slices have the
-                // extents that the kernel reads, and rows `top..top + height` of `acc` lie
-                // inside it by the assertion above.
-                unsafe {
-                    let c = acc.as_mut_ptr().add(top * stride + left);
-                    micros[height - 1](self.count, a.as_ptr(), b.as_ptr(), c, stride, add);
+        let mut session = Session::new(kernel);
+        for units in kernel.parts(self.count) {
+            let add = add || units.start > 0;
+            for top in (0..rows).step_by(mr) {
+                let height = mr.min(rows - top);
+                // SAFETY: `Product::new` checked the level.
+                unsafe { session.prepare(height, units.len()) };
+                let a = if self.by_k {
+                    &self.a[top * self.count + units.start * mr..(top + mr) * self.count]
+                } else {
+                    &self.a[top * A_STRIDE + units.start..][..(height - 1) * A_STRIDE + units.len()]
+                };
+                for (panel, left) in (0..stride).step_by(nr).enumerate() {
+                    let b = &self.b[panel * self.panel_stride..][units.start * nr..units.end * nr];
+                    // SAFETY: `Product::new` checked the level; the slices have the
+                    // extents that the kernel reads, and rows `top..top + height` of `acc` lie
+                    // inside it by the assertion above.
+                    unsafe {
+                        let c = acc.as_mut_ptr().add(top * stride + left);
+                        micros[height - 1](units.len(), a.as_ptr(), b.as_ptr(), c, stride, add);
+                    }
                 }
             }
         }

@@ -8,9 +8,13 @@
 //!
 //! Architecture Invariant: kernels do not allocate once they have seen their largest shapes.
 
+mod amx;
 mod attention;
 mod cache;
 mod elem;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[path = "../../tests/amx/mod.rs"]
+mod emulator;
 mod gates;
 pub(crate) mod isa;
 mod kernels;
@@ -25,6 +29,7 @@ mod rows;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use self::amx::{Amx, amx, emulate_amx};
 use self::isa::Isa;
 use self::pool::Pool;
 use crate::device::TensorError;
@@ -39,7 +44,7 @@ pub struct CpuOptions {
     /// Element type of activations; none: `FERROCHAT_DTYPE`, else bf16 where the hardware
     /// multiplies it, else f32.
     pub dtype: Option<DType>,
-    /// Kernel level by name (`portable`, `avx2`, `avx512`, `avx512bf16`); none:
+    /// Kernel level by name (`portable`, `avx2`, `avx512`, `avx512bf16`, `amx`); none:
     /// `FERROCHAT_KERNEL`, else the best this machine has.
     pub kernel: Option<String>,
 }

@@ -8,11 +8,11 @@
 
 use super::kernel::Kernel;
 
-/// The longest block of k, in units (an f32, or a pair of bf16): a panel of A
+/// The longest block of k of any kernel, in units (an f32, or a pair of bf16): a panel of A
 /// and one of B fit the nearest caches.
 pub(super) const MAX_K: usize = 256;
 /// Most rows of a tile of C. A tile is large because every tile packs its own operands: with long k,
-/// the traffic for that is what limits the speed. A multiple of the height of every microkernel.
+/// the traffic for that is what limits the speed.
 pub(super) const MAX_ROWS: usize = 408;
 /// Most columns of a tile of C; a multiple of the width of every microkernel.
 pub(super) const MAX_COLS: usize = 384;
@@ -26,8 +26,8 @@ const SMALL_TILE: usize = 1 << 18;
 const STREAMING_ROWS: usize = 8;
 
 /// The length of the blocks of k: equal ones, rounded up to whole vectors.
-pub(super) fn k_block(units: usize) -> usize {
-    let blocks = units.div_ceil(MAX_K).max(1);
+pub(super) fn k_block(units: usize, kernel: &Kernel) -> usize {
+    let blocks = units.div_ceil(kernel.max_k).max(1);
     units.div_ceil(blocks).next_multiple_of(16).max(16)
 }
 
@@ -39,7 +39,7 @@ fn even(len: usize, most: usize, step: usize) -> usize {
 
 /// `(rows, columns)` of the tiles of C for `units` of k.
 pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel) -> (usize, usize) {
-    let mut rows = even(m, MAX_ROWS, kernel.mr);
+    let mut rows = even(m, MAX_ROWS / kernel.mr * kernel.mr, kernel.mr);
     let mut cols = even(n, MAX_COLS, kernel.nr);
     while m.div_ceil(rows) * n.div_ceil(cols) < ENOUGH_TILES
         && rows.min(m).max(STREAMING_ROWS) * cols.min(n) * units > SMALL_TILE
@@ -70,7 +70,7 @@ mod tests {
                 let Some(kernel) = kernel::find(isa, format) else {
                     continue;
                 };
-                assert!(MAX_ROWS.is_multiple_of(kernel.mr) && MAX_COLS.is_multiple_of(kernel.nr));
+                assert!(MAX_COLS.is_multiple_of(kernel.nr) && kernel.max_k <= MAX_K);
                 for m in [1, 3, 5, 64, 167, 169, 384, 1000, 16384] {
                     for n in [1, 31, 33, 384, 1536, 32768] {
                         for units in [1, 64, 384, 8192] {
@@ -86,9 +86,10 @@ mod tests {
 
     #[test]
     fn blocks_of_k_are_even_and_bounded() {
-        assert_eq!(k_block(1), 16);
-        assert_eq!(k_block(256), 256);
-        assert_eq!(k_block(384), 192);
-        assert!((0..5000).all(|units| k_block(units) <= MAX_K));
+        let kernel = kernel::find(Isa::Portable, kernel::Format::F32).unwrap();
+        assert_eq!(k_block(1, kernel), 16);
+        assert_eq!(k_block(256, kernel), 256);
+        assert_eq!(k_block(384, kernel), 192);
+        assert!((0..5000).all(|units| k_block(units, kernel) <= MAX_K));
     }
 }

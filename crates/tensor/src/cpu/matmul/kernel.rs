@@ -1,15 +1,18 @@
 //! The microkernels: the innermost loops, one set per instruction set.
 //!
 //! Each adds `rows × k` of A times `k × nr` of B to `rows × nr` of C, with one accumulator
-//! per element and k rising, so an element's bits do not depend on `rows`. Every height
-//! from 1 to `mr` is compiled: remainders and decoding (a few rows) cost what
-//! they hold.
+//! per element and k rising, so an element's bits do not depend on `rows`. There is one for every
+//! height from 1 to `mr`: remainders and decoding (a few rows) cost what they hold.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(super) mod portable;
+
+use std::ops::Range;
 
 use super::blocking::MAX_K;
 use crate::cpu::isa::Isa;
@@ -48,8 +51,8 @@ pub(super) const A_STRIDE: usize = MAX_K + 16;
 /// C and the distance between its rows; whether to add to C or overwrite it.
 ///
 /// # Safety
-/// The CPU has the kernel's instruction set; A and B hold that many units; C
-/// has as many rows of `nr` as the kernel's height.
+/// The CPU has the kernel's instruction set, and [`Session::prepare`] was called; A and B hold that
+/// many units; C has as many rows of `nr` as the kernel's height.
 pub(super) type Micro = unsafe fn(usize, *const u32, *const u32, *mut f32, usize, bool);
 
 /// The microkernels of an instruction set for one format.
@@ -60,8 +63,70 @@ pub(super) struct Kernel {
     pub(super) nr: usize,
     /// `by_rows[h - 1]` has height h and reads A as `[row][A_STRIDE]`.
     pub(super) by_rows: &'static [Micro],
-    /// `by_k[h - 1]` has height h and reads A as `[unit][mr]`.
+    /// `by_k[h - 1]` has height h and reads A as `[unit][mr]`. Empty: A is always packed by rows.
     pub(super) by_k: &'static [Micro],
+    /// The longest block of k, in units.
+    pub(super) max_k: usize,
+    /// For kernels on tile registers.
+    pub(super) tiles: Option<Tiles>,
+}
+
+/// What microkernels on tile registers need around them.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles {
+    /// Units of k that one step takes. A microkernel takes whole steps, or less than one.
+    step: usize,
+    /// Prepares for microkernels of that height and that many units.
+    configure: unsafe fn(usize, usize),
+    /// Gives the registers back.
+    release: unsafe fn(),
+}
+
+impl Kernel {
+    /// The parts of a block of `units` that the microkernels take one after the other.
+    pub(super) fn parts(&self, units: usize) -> impl Iterator<Item = Range<usize>> {
+        let whole = self.tiles.map_or(units, |tiles| units / tiles.step * tiles.step);
+        [0..whole, whole..units].into_iter().filter(|part| !part.is_empty())
+    }
+}
+
+/// The time in which a thread calls microkernels.
+pub(super) struct Session {
+    tiles: Option<Tiles>,
+    /// What the registers are configured for.
+    shape: Option<(usize, usize)>,
+}
+
+impl Session {
+    pub(super) fn new(kernel: &Kernel) -> Self {
+        Self {
+            tiles: kernel.tiles,
+            shape: None,
+        }
+    }
+
+    /// To be called before microkernels of another height or, in units, another length.
+    ///
+    /// # Safety
+    /// The CPU has the kernel's instruction set.
+    pub(super) unsafe fn prepare(&mut self, height: usize, units: usize) {
+        if let Some(tiles) = self.tiles {
+            let shape = (height, units.min(tiles.step));
+            if self.shape.replace(shape) != Some(shape) {
+                // SAFETY: the caller's promise.
+                unsafe { (tiles.configure)(height, units) };
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let (Some(tiles), Some(_)) = (self.tiles, self.shape) {
+            // SAFETY: `prepare` was called.
+            unsafe { (tiles.release)() };
+        }
+    }
 }
 
 /// The kernel of `isa` for `format`, where it has one; every level has `F32`.
@@ -71,9 +136,11 @@ pub(super) fn find(isa: Isa, format: Format) -> Option<&'static Kernel> {
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx2, Format::F32) => Some(&avx2::F32),
         #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512 | Isa::Avx512Bf16, Format::F32) => Some(&avx512::F32),
+        (Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, Format::F32) => Some(&avx512::F32),
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx512Bf16, Format::Bf16Pairs) => Some(&avx512::BF16),
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Amx, Format::Bf16Pairs) => Some(&amx::BF16),
         _ => None,
     }
 }

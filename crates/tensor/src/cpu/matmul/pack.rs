@@ -94,7 +94,7 @@ macro_rules! dispatch {
 
 /// Packs lines as `[line][A_STRIDE]`.
 pub(super) fn pack_rows(isa: Isa, encoding: Encoding, lines: MatrixRef<'_>, dst: &mut [u32]) {
-    dispatch!(isa, encoding, lines, rows, dst);
+    dispatch!(isa, encoding, lines, rows, isa, dst);
 }
 
 /// Packs lines in panels of `width` as `[panel][unit][width]`, the last panel
@@ -176,7 +176,11 @@ fn contiguous_line<S: Element, E: Encode>(line: &[S], dst: &mut [u32]) {
 }
 
 #[inline(always)]
-fn rows<S: Element, E: Encode>(lines: View<'_, S>, dst: &mut [u32]) {
+fn rows<S: Element, E: Encode>(lines: View<'_, S>, isa: Isa, dst: &mut [u32]) {
+    if lines.row_stride == 1 && lines.col_stride != 1 {
+        rows_side_by_side::<S, E>(&lines, isa, dst);
+        return;
+    }
     let units = lines.cols.div_ceil(E::K_PER_UNIT);
     for (row, dst) in dst.chunks_mut(A_STRIDE).take(lines.rows).enumerate() {
         let (start, dst) = (row * lines.row_stride, &mut dst[..units]);
@@ -186,6 +190,44 @@ fn rows<S: Element, E: Encode>(lines: View<'_, S>, dst: &mut [u32]) {
             for (index, dst) in dst.iter_mut().enumerate() {
                 *dst = unit::<S, E>(&lines, start, index);
             }
+        }
+    }
+}
+
+/// [`rows`] of lines that lie side by side in memory, where k is the slow direction: squares of
+/// 16 × 16 units are transposed.
+#[inline(always)]
+fn rows_side_by_side<S: Element, E: Encode>(lines: &View<'_, S>, isa: Isa, dst: &mut [u32]) {
+    let units = lines.cols.div_ceil(E::K_PER_UNIT);
+    let (dst, _) = dst.as_chunks_mut::<A_STRIDE>();
+    let zeros = [S::from_f32(0.0); 16];
+    let mut square = [[0_u32; 16]; 16];
+    for (first, dst) in (0..lines.rows).step_by(16).zip(dst.chunks_mut(16)) {
+        let count = 16.min(lines.rows - first);
+        let at = |k: usize| &lines.data[first + k * lines.col_stride..][..count];
+        for left in (0..units).step_by(16) {
+            for (index, square) in (left..units.min(left + 16)).zip(&mut square) {
+                let k = index * E::K_PER_UNIT;
+                let x = at(k);
+                let y = if E::K_PER_UNIT == 1 {
+                    x
+                } else if k + 1 < lines.cols {
+                    at(k + 1)
+                } else {
+                    &zeros[..count]
+                };
+                if let (Ok(x), Ok(y)) = (<&[S; 16]>::try_from(x), <&[S; 16]>::try_from(y)) {
+                    for (unit, (&x, &y)) in square.iter_mut().zip(x.iter().zip(y)) {
+                        *unit = E::unit(x, y);
+                    }
+                } else {
+                    for (unit, (&x, &y)) in square.iter_mut().zip(x.iter().zip(y)) {
+                        *unit = E::unit(x, y);
+                    }
+                }
+            }
+            // Whole squares are written, leftovers of the last one included: a row has room for them behind its units.
+            transpose(isa, &square, left, dst);
         }
     }
 }

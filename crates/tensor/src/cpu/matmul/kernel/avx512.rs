@@ -6,7 +6,7 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::{A_STRIDE, Kernel, heights};
+use super::{A_STRIDE, Kernel, MAX_K, heights};
 
 const MR: usize = 12;
 const NR: usize = 32;
@@ -16,6 +16,8 @@ pub(super) const F32: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro_f32, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_f32, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
+    max_k: MAX_K,
+    tiles: None,
 };
 
 pub(super) const BF16: Kernel = Kernel {
@@ -23,6 +25,8 @@ pub(super) const BF16: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro_bf16, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_bf16, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
+    max_k: MAX_K,
+    tiles: None,
 };
 
 /// # Safety
