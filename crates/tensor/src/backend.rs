@@ -180,7 +180,7 @@ pub struct NllArgs {
     pub vocab: usize,
     /// Logits are `cap·tanh(z/cap)`; none: as they are.
     pub softcap: Option<f32>,
-    /// Rows handled at a time; `logits` holds that many rows.
+    /// Rows handled at a time.
     pub chunk: usize,
     /// `[rows, channels]`, compute type.
     pub x: Buffer,
@@ -190,12 +190,23 @@ pub struct NllArgs {
     pub targets: Buffer,
     /// `[rows]`, master type.
     pub weights: Buffer,
-    /// Scratch `[chunk, padded vocabulary]`, master type.
-    pub logits: Buffer,
+    /// Scratch of [`NllScratch::master`] elements, master type.
+    pub scratch: Buffer,
     /// Result `[rows]`, master type: 0 where ignored.
     pub nll: Buffer,
     /// Result `[1]`, master type: Σ weight·nll.
     pub loss: Buffer,
+}
+
+/// What [`Backend::weighted_nll`] wants beside its operands.
+#[derive(Clone, Copy)]
+pub struct NllScratch {
+    /// Rows handled at a time.
+    pub chunk: usize,
+    /// Elements of master type.
+    pub master: usize,
+    /// Elements of compute type for the gradients.
+    pub compute: usize,
 }
 
 /// Where the gradients of [`NllArgs`] go.
@@ -203,8 +214,8 @@ pub struct NllArgs {
 pub struct NllGradients {
     /// The head for the gradient of `x`.
     pub head: Weight,
-    /// Scratch `[chunk, padded vocabulary]`, compute type.
-    pub dlogits: Buffer,
+    /// Scratch of [`NllScratch::compute`] elements, compute type.
+    pub scratch: Buffer,
     /// `[rows, channels]`, compute type, overwritten.
     pub dx: Buffer,
     /// `[padded vocabulary, channels]`, master type.
@@ -354,8 +365,8 @@ pub trait Backend {
     /// Gradients by `x` (overwritten), gate and λ (added to), for `previous` absent.
     fn smear_backward(&self, args: &SmearArgs, x: Buffer, dy: Buffer, dx: Buffer, dgate: Buffer, dlambda: Buffer);
 
-    /// Rows of logits that [`Backend::weighted_nll`] wants to hold at a time.
-    fn nll_chunk(&self, rows: usize, padded_vocab: usize) -> usize;
+    /// How [`Backend::weighted_nll`] goes about so many rows.
+    fn nll_scratch(&self, rows: usize, channels: usize, padded_vocab: usize) -> NllScratch;
     /// The loss of every stage; with `gradients`, of the loss for seed 1.
     fn weighted_nll(&self, args: &NllArgs, gradients: Option<&NllGradients>);
     /// `logits[r, ..vocab] = softcap(x·headᵀ)`, master type.

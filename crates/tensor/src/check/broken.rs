@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::{GROUPS, References, Sizes, compare};
 use crate::backend::{
-    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
-    SmearArgs, ValueGateArgs, Weight,
+    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, NllScratch, RotaryArgs,
+    ScalarArg, SmearArgs, ValueGateArgs, Weight,
 };
 use crate::cpu::{Cpu, CpuOptions};
 use crate::device::Device;
@@ -357,8 +357,8 @@ impl Backend for Broken {
         self.spoil("smear_backward, dlambda", dlambda);
     }
 
-    fn nll_chunk(&self, rows: usize, padded_vocab: usize) -> usize {
-        self.inner.nll_chunk(rows, padded_vocab)
+    fn nll_scratch(&self, rows: usize, channels: usize, padded_vocab: usize) -> NllScratch {
+        self.inner.nll_scratch(rows, channels, padded_vocab)
     }
 
     fn weighted_nll(&self, args: &NllArgs, gradients: Option<&NllGradients>) {

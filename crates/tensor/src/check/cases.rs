@@ -384,8 +384,8 @@ impl Cases {
             inputs: vec![x],
             params: vec![head],
             longest_sum: rows.max(channels).max(vocab),
-            // The gradient of the logits.
-            inner_roundings: 1,
+            // The gradient of the logits; inputs times a row's factor.
+            inner_roundings: 2,
             is_loss: true,
             apply: Box::new(move |g, x, p| {
                 let targets = g.device().indices(&targets, [batch, time]);

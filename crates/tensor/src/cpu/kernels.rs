@@ -8,8 +8,8 @@ use super::Cpu;
 use super::elem::{input, output, with_elem};
 use super::matmul::Epilogue;
 use crate::backend::{
-    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
-    SmearArgs, ValueGateArgs, Weight,
+    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, NllScratch, RotaryArgs,
+    ScalarArg, SmearArgs, ValueGateArgs, Weight,
 };
 use crate::dtype::DType;
 use crate::host;
@@ -247,8 +247,8 @@ impl Backend for Cpu {
         with_elem!(x.dtype, T => self.smear_rows_backward::<T>(args, (x, dy, dx), dgate, dlambda));
     }
 
-    fn nll_chunk(&self, rows: usize, padded_vocab: usize) -> usize {
-        Cpu::loss_chunk(rows, padded_vocab)
+    fn nll_scratch(&self, rows: usize, channels: usize, padded_vocab: usize) -> NllScratch {
+        Cpu::loss_scratch(rows, channels, padded_vocab)
     }
 
     fn weighted_nll(&self, args: &NllArgs, gradients: Option<&NllGradients>) {

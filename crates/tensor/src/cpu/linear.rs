@@ -41,7 +41,7 @@ impl Cpu {
     }
 
     /// The first `n` columns of a packed operand.
-    fn packed<'a>(&self, weight: Weight, k: usize, n: usize) -> PackedB<'a> {
+    pub(super) fn packed<'a>(&self, weight: Weight, k: usize, n: usize) -> PackedB<'a> {
         let copy = weight
             .copy
             .expect("this backend asks for a compute copy of every weight");

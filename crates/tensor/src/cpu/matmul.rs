@@ -69,6 +69,24 @@ impl Epilogue {
     };
 }
 
+/// A finished tile of a product that is not stored: rows of sums, `stride` apart.
+pub(crate) struct Tile<'a> {
+    pub(crate) rows: Range<usize>,
+    pub(crate) cols: Range<usize>,
+    /// The caller may use it as scratch.
+    pub(crate) sums: &'a mut [f32],
+    pub(crate) stride: usize,
+}
+
+/// What is done with each tile of a product, by the worker that computed it and while it is in the cache.
+pub(crate) type EachTile<'a> = dyn Fn(Tile<'_>) + Sync + 'a;
+
+/// Where a product goes.
+enum Output<'a> {
+    Matrix(MatrixMut<'a>, Epilogue),
+    Each(&'a EachTile<'a>),
+}
+
 /// The right operand, `[k, n]`.
 #[derive(Clone, Copy)]
 pub(crate) enum Rhs<'a> {
@@ -208,7 +226,7 @@ pub(crate) fn matmul<'a>(
     c: impl Into<MatrixMut<'a>>,
     epilogue: Epilogue,
 ) {
-    let product = Product::new(isa, a.into(), b.into(), c.into(), epilogue);
+    let product = Product::new(isa, a.into(), b.into(), Output::Matrix(c.into(), epilogue));
     let (m, n) = (product.m, product.n);
     let (rows, cols) = tile_shape(m, n, product.units(), product.kernel);
     let across = n.div_ceil(cols);
@@ -216,6 +234,32 @@ pub(crate) fn matmul<'a>(
         let (top, left) = (tile / across * rows, tile % across * cols);
         let scratch = &mut pool.scratch(worker).tiles;
         // SAFETY: tiles are disjoint, and each is one task's.
+        unsafe { product.tile(top..m.min(top + rows), left..n.min(left + cols), scratch) };
+    });
+}
+
+/// [`matmul`] whose result is not stored: `each` gets its tiles. `shape` is their largest size, none: what suits the product.
+/// Tiles that share columns follow each other, so that B streams through the cache once.
+///
+/// # Panics
+/// As [`matmul`]; if the workers have no room for such tiles or their width is no multiple of the microkernel's.
+pub(crate) fn matmul_each<'a>(
+    pool: &Pool,
+    isa: Isa,
+    a: impl Into<MatrixRef<'a>>,
+    b: impl Into<Rhs<'a>>,
+    shape: Option<(usize, usize)>,
+    each: &EachTile<'_>,
+) {
+    let product = Product::new(isa, a.into(), b.into(), Output::Each(each));
+    let (m, n) = (product.m, product.n);
+    let (rows, cols) = shape.unwrap_or_else(|| tile_shape(m, n, product.units(), product.kernel));
+    assert!(rows <= MAX_ROWS && cols <= MAX_COLS && cols.is_multiple_of(product.kernel.nr));
+    let down = m.div_ceil(rows);
+    pool.run_with_worker(down * n.div_ceil(cols), &|tile, worker| {
+        let (top, left) = (tile % down * rows, tile / down * cols);
+        let scratch = &mut pool.scratch(worker).tiles;
+        // SAFETY: nothing is stored.
         unsafe { product.tile(top..m.min(top + rows), left..n.min(left + cols), scratch) };
     });
 }
@@ -232,7 +276,7 @@ pub(crate) fn tile_matmul<'a>(
     epilogue: Epilogue,
     scratch: &mut TileScratch,
 ) {
-    let product = Product::new(isa, a.into(), b.into(), c.into(), epilogue);
+    let product = Product::new(isa, a.into(), b.into(), Output::Matrix(c.into(), epilogue));
     let (m, n) = (product.m, product.n);
     for top in (0..m).step_by(MAX_ROWS) {
         for left in (0..n).step_by(MAX_COLS) {
@@ -253,12 +297,11 @@ struct Product<'a> {
     k: usize,
     a: MatrixRef<'a>,
     b: Rhs<'a>,
-    c: MatrixMut<'a>,
-    epilogue: Epilogue,
+    output: Output<'a>,
 }
 
 impl<'a> Product<'a> {
-    fn new(isa: Isa, a: MatrixRef<'a>, b: Rhs<'a>, c: MatrixMut<'a>, epilogue: Epilogue) -> Self {
+    fn new(isa: Isa, a: MatrixRef<'a>, b: Rhs<'a>, output: Output<'a>) -> Self {
         assert!(isa.is_supported(), "this CPU lacks {}", isa.name());
         let ((b_rows, n), precision) = match (&a, &b) {
             (_, Rhs::Packed(packed)) => {
@@ -273,7 +316,9 @@ impl<'a> Product<'a> {
         };
         let (m, k) = a.shape();
         assert_eq!(k, b_rows, "columns of A and rows of B");
-        assert_eq!((m, n), c.shape(), "shape of C");
+        if let Output::Matrix(c, _) = &output {
+            assert_eq!((m, n), c.shape(), "shape of C");
+        }
         let (encoding, kernel) = prepare(precision, isa);
         Self {
             isa,
@@ -284,8 +329,7 @@ impl<'a> Product<'a> {
             k,
             a,
             b,
-            c,
-            epilogue,
+            output,
         }
     }
 
@@ -360,15 +404,25 @@ impl<'a> Product<'a> {
     ///
     /// # Safety
     /// As [`Product::tile`].
-    unsafe fn finish(&self, rows: Range<usize>, cols: Range<usize>, acc: &[f32], stride: usize) {
-        let Epilogue { alpha, accumulate } = self.epilogue;
+    unsafe fn finish(&self, rows: Range<usize>, cols: Range<usize>, acc: &mut [f32], stride: usize) {
+        let (c, alpha, accumulate) = match &self.output {
+            Output::Matrix(c, Epilogue { alpha, accumulate }) => (c, *alpha, *accumulate),
+            Output::Each(each) => {
+                return each(Tile {
+                    rows,
+                    cols,
+                    sums: acc,
+                    stride,
+                });
+            }
+        };
         self.isa.vectorize(
             #[inline(always)]
             || {
                 for (row, acc) in rows.zip(acc.chunks_exact(stride)) {
                     // SAFETY: the tile is ours alone.
                     unsafe {
-                        match &self.c {
+                        match c {
                             MatrixMut::F32(c) => {
                                 finish_row(alpha, accumulate, acc, c.row_part(row, cols.clone()));
                             }

@@ -1,7 +1,7 @@
 //! Kernels that walk rows or elements: embedding, norms, activations, linear combinations.
 
 use super::elem::{Elem, Element as _, Parts, indices, input, output, parts, with_elem};
-use super::math::{dot, exp, sigmoid, sum_by, tanh};
+use super::math::{dot, sigmoid, sum_by, tanh};
 use super::{Cpu, locked};
 use crate::backend::{Buffer, ScalarArg};
 use crate::ops::activation::Activation;
@@ -316,10 +316,4 @@ fn gelu(x: f32) -> f32 {
 fn gelu_slope(x: f32) -> f32 {
     let t = tanh(GELU_SLOPE * (x + GELU_CUBE * x * x * x));
     0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * GELU_SLOPE * (1.0 + 3.0 * GELU_CUBE * x * x)
-}
-
-/// `Σ eˣ⁻ᵐᵃˣ` of a row of logits.
-#[inline(always)]
-pub(crate) fn sum_exp(x: &[f32], max: f32) -> f32 {
-    sum_by(x.len(), |i| exp(x[i] - max))
 }

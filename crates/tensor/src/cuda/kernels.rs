@@ -3,8 +3,8 @@
 use super::Cuda;
 use super::matmul::Product;
 use crate::backend::{
-    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
-    SmearArgs, ValueGateArgs, Weight,
+    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, NllScratch, RotaryArgs,
+    ScalarArg, SmearArgs, ValueGateArgs, Weight,
 };
 use crate::dtype::DType;
 use crate::memory::Memory;
@@ -221,8 +221,13 @@ impl Backend for Cuda {
         self.smear_rows_backward(args, (x, dy, dx), dgate, dlambda);
     }
 
-    fn nll_chunk(&self, rows: usize, padded_vocab: usize) -> usize {
-        self.loss_chunk(rows, padded_vocab)
+    fn nll_scratch(&self, rows: usize, _channels: usize, padded_vocab: usize) -> NllScratch {
+        let chunk = self.loss_chunk(rows, padded_vocab).min(rows);
+        NllScratch {
+            chunk,
+            master: chunk * padded_vocab,
+            compute: chunk * padded_vocab,
+        }
     }
 
     fn weighted_nll(&self, args: &NllArgs, gradients: Option<&NllGradients>) {

@@ -38,7 +38,7 @@ impl Cuda {
         for start in (0..args.rows).step_by(args.chunk) {
             let rows = args.chunk.min(args.rows - start);
             let x = args.x.at(start * channels);
-            let logits = args.logits.address();
+            let logits = args.scratch.address();
             self.forward_product(x, args.head, (logits, DType::F32), rows);
             self.launch(
                 "loss",
@@ -46,18 +46,18 @@ impl Cuda {
                 self.dtype,
                 Grid::new(rows, row_threads(padded)),
                 args![
-                    args.logits,
+                    args.scratch,
                     Arg::pointer(args.targets.at(start)),
                     Arg::pointer(args.weights.at(start)),
                     Arg::pointer(args.nll.at(start)),
-                    gradients.map(|gradients| gradients.dlogits),
+                    gradients.map(|gradients| gradients.scratch),
                     args.vocab,
                     padded,
                     args.softcap.unwrap_or(0.0),
                 ],
             );
             if let Some(gradients) = gradients {
-                let dlogits = gradients.dlogits.address();
+                let dlogits = gradients.scratch.address();
                 let dx = gradients.dx.at(start * channels);
                 self.input_product(dlogits, gradients.head, dx, rows, false);
                 let accumulate = gradients.accumulate_head || start > 0;

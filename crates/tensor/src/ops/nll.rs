@@ -51,8 +51,8 @@ impl Graph {
         let padded_vocab = head.weight.shape().rows();
         assert!(head.vocab <= padded_vocab, "a head has a row for each token");
         let device = self.device();
-        let chunk = device.backend().nll_chunk(rows, padded_vocab).clamp(1, rows);
-        let logits = device.master([chunk, padded_vocab]);
+        let wanted = device.backend().nll_scratch(rows, channels, padded_vocab);
+        let scratch = device.master([wanted.master]);
         let result = Nll {
             loss: device.master([1]),
             nll: device.master(targets.shape()),
@@ -62,12 +62,12 @@ impl Graph {
             channels,
             vocab: head.vocab,
             softcap: head.softcap,
-            chunk,
+            chunk: wanted.chunk.clamp(1, rows),
             x: x.buffer(),
             head: head.weight.weight(Layout::Forward),
             targets: targets.buffer(),
             weights: weights.buffer(),
-            logits: logits.buffer(),
+            scratch: scratch.buffer(),
             nll: result.nll.buffer(),
             loss: result.loss.buffer(),
         };
@@ -78,12 +78,12 @@ impl Graph {
             device.launch("weighted_nll", |b| b.weighted_nll(&args, None));
             return result;
         }
-        let dlogits = device.activation([chunk, padded_vocab]);
+        let scratch = device.activation([wanted.compute]);
         let dx = device.activation(x.shape());
         let (dhead, accumulate_head) = head.weight.grad_slot();
         let gradients = NllGradients {
             head: head.weight.weight(Layout::Backward),
-            dlogits: dlogits.buffer(),
+            scratch: scratch.buffer(),
             dx: dx.buffer(),
             dhead: dhead.buffer(),
             accumulate_head,

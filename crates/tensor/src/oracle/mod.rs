@@ -17,8 +17,8 @@ mod rotary;
 use memory::{floats, floats_mut, indices};
 
 use crate::backend::{
-    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
-    SmearArgs, ValueGateArgs, Weight,
+    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, NllScratch, RotaryArgs,
+    ScalarArg, SmearArgs, ValueGateArgs, Weight,
 };
 use crate::dtype::DType;
 use crate::host;
@@ -289,8 +289,12 @@ impl Backend for Oracle {
     }
 
     /// Few rows, so that tests cross from one chunk to the next.
-    fn nll_chunk(&self, _rows: usize, _padded_vocab: usize) -> usize {
-        8
+    fn nll_scratch(&self, _rows: usize, _channels: usize, padded_vocab: usize) -> NllScratch {
+        NllScratch {
+            chunk: 8,
+            master: 8 * padded_vocab,
+            compute: 8 * padded_vocab,
+        }
     }
 
     fn weighted_nll(&self, args: &NllArgs, gradients: Option<&NllGradients>) {
@@ -307,12 +311,12 @@ impl Backend for Oracle {
                 dhead.fill(0.0);
             }
             loss::Gradients {
-                dlogits: floats_mut(gradients.dlogits),
+                dlogits: floats_mut(gradients.scratch),
                 dx: floats_mut(gradients.dx),
                 dhead,
             }
         });
-        floats_mut(args.loss)[0] = loss.run(floats_mut(args.logits), floats_mut(args.nll), gradients);
+        floats_mut(args.loss)[0] = loss.run(floats_mut(args.scratch), floats_mut(args.nll), gradients);
     }
 
     fn logits(&self, x: Buffer, head: Weight, vocab: usize, softcap: Option<f32>, logits: Buffer, rows: usize) {
