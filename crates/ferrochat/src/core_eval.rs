@@ -15,10 +15,11 @@ use serde_json::{Map, json};
 
 use crate::cli::{MachineArgs, ModelArgs};
 use crate::errors::{refuse, usage};
+use crate::evaluations::{self, Evaluation, Measured};
 use crate::home::{Home, write_atomically};
 use crate::model::{self, Trained};
 use crate::progress::Progress;
-use crate::{format, output};
+use crate::{data_sets, format, output};
 
 /// `eval core`
 #[derive(Args, Debug)]
@@ -41,7 +42,7 @@ pub struct CoreArgs {
     /// Only these tasks, such as copa,lambada_openai
     #[arg(long, value_name = "LIST")]
     pub tasks: Option<String>,
-    /// Folder of the tasks [default: eval_bundle in the cache folder]
+    /// Folder of the tasks [default: what `data fetch core` brought]
     #[arg(long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
     /// Positions that are computed at once; more may be faster and needs more memory
@@ -77,7 +78,8 @@ pub fn command(home: &Home, args: &CoreArgs) -> Result<()> {
     if args.batch_tokens == 0 {
         refuse!("--batch-tokens must be at least 1");
     }
-    let mut bundle = open(home, args.bundle.as_deref())?;
+    let (mut bundle, folder) = open(home, args.bundle.as_deref())?;
+    let whole = bundle.specs().len();
     if let Some(list) = &args.tasks {
         let labels: Vec<&str> = list.split(',').map(str::trim).collect();
         bundle
@@ -121,6 +123,9 @@ pub fn command(home: &Home, args: &CoreArgs) -> Result<()> {
     if let Some(dump) = dump {
         dump.finish()?;
     }
+    let model = Measured::on(trained.gpt.device(), run, trained.stage, trained.step);
+    let figures = figures(&model, &results, whole, args.max_per_task, &folder);
+    evaluations::remember(&home.run(run)?, trained.stage, &figures);
     if let Some(path) = &args.csv {
         write_atomically(path, results.to_csv().as_bytes())?;
     }
@@ -130,21 +135,48 @@ pub fn command(home: &Home, args: &CoreArgs) -> Result<()> {
     output::print(&as_table(&results, &others))
 }
 
-/// The folder of the tasks.
-fn open(home: &Home, named: Option<&Path>) -> Result<CoreBundle> {
-    let usual = home.cache.join("eval_bundle");
-    let folder = named.unwrap_or(&usual);
-    if !folder.is_dir() {
-        let (shown, remedy) = (
-            folder.display(),
-            "the CORE bundle, with core.yaml, eval_meta_data.csv and eval_data",
-        );
-        match named {
-            Some(_) => refuse!("--bundle {shown} is not a folder; name that of {remedy}"),
-            None => refuse!("there is no folder {shown}; put {remedy}, there, or name its folder with --bundle"),
+/// The bundle that `--bundle` names, else the one that was fetched, else one that was put into the cache folder.
+fn open(home: &Home, named: Option<&Path>) -> Result<(CoreBundle, PathBuf)> {
+    let by_hand = home.cache.join("eval_bundle");
+    let folder = match named {
+        Some(path) => {
+            let folder = data_sets::resolve("bundle", path)?;
+            if !folder.is_dir() {
+                refuse!(
+                    "--bundle {} is not a folder; name that of the CORE bundle, with core.yaml, eval_meta_data.csv and eval_data",
+                    path.display()
+                );
+            }
+            folder
         }
+        None => match data_sets::core_bundle(home) {
+            Some(folder) => folder,
+            None if by_hand.is_dir() => by_hand,
+            None => refuse!(
+                "the CORE bundle is not in {}; `ferrochat data fetch core` brings it, or name its folder with --bundle",
+                home.cache.display()
+            ),
+        },
+    };
+    Ok((CoreBundle::open(&folder).map_err(usage)?, folder))
+}
+
+/// What the report shows of it: every task, and CORE where none was left out.
+fn figures(model: &Measured, results: &CoreResults, whole: usize, most: i64, bundle: &Path) -> Vec<Evaluation> {
+    let flags = |task: Option<&str>| -> Vec<String> {
+        let (most, bundle) = (most.to_string(), bundle.display().to_string());
+        let mut words = vec!["--max-per-task", &most, "--bundle", &bundle];
+        words.extend(task.iter().flat_map(|task| ["--tasks", task]));
+        words.into_iter().map(str::to_owned).collect()
+    };
+    let tasks = results.scores.iter();
+    let mut figures: Vec<Evaluation> = tasks
+        .map(|score| model.core_task(score, &flags(Some(&score.task))))
+        .collect();
+    if let Some(metric) = results.metric().filter(|_| results.scores.len() == whole) {
+        figures.push(model.core(&results.scores, metric, &flags(None)));
     }
-    CoreBundle::open(folder).map_err(usage)
+    figures
 }
 
 fn score_task(trained: &Trained, task: &CoreTask, batch_tokens: usize, label: &str) -> Result<CoreScore> {

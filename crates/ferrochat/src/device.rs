@@ -93,6 +93,20 @@ pub fn cpu() -> Result<Device> {
     Device::cpu(&CpuOptions::default()).map_err(usage)
 }
 
+/// The flags that ask for a device of this name again: its kind and its element type.
+pub fn flags_of(name: &str) -> Vec<String> {
+    let device = match name.split_once([' ', ',']) {
+        Some((first, _)) if first == "cpu" || is_gpu_name(first) => first,
+        _ => return Vec::new(),
+    };
+    let dtype = match name.rsplit(", ").next() {
+        Some("bfloat16") => "bf16",
+        Some("float32") => "f32",
+        _ => return vec!["--device".into(), device.into()],
+    };
+    ["--device", device, "--dtype", dtype].map(str::to_owned).into()
+}
+
 /// True for a GPU.
 pub fn is_gpu(device: &Device) -> bool {
     is_gpu_name(&device.name())

@@ -9,8 +9,8 @@ use anyhow::Result;
 use ferrochat_chat::{Conversation, Engine, Message, ReplyOptions, prompt};
 use ferrochat_model::{Gpt, Sampling};
 use ferrochat_tasks::{
-    Dataset, FalseRefusals, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore, TaskSpec, TaskSplit,
-    WorldTask, measure,
+    Dataset, FalseRefusals, Judging, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore, TaskSpec,
+    TaskSplit, WorldTask, measure,
 };
 use ferrochat_tokenizer::Tokenizer;
 use ferrochat_world::{Kind, Split};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::about::About;
 use crate::cli::TasksArgs;
 use crate::errors::{refuse, usage};
+use crate::evaluations::{self, Measured};
 use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
@@ -27,7 +28,7 @@ use crate::progress::Progress;
 use crate::record::StageRecord;
 use crate::settings::Settings;
 use crate::training::Chain;
-use crate::{format, identity, model, output, source};
+use crate::{data_sets, format, identity, model, output, source};
 
 /// Which draws of the world's questions the program asks after each stage.
 pub const WORLD_SEED: u64 = 1;
@@ -40,10 +41,91 @@ const BATCH: usize = 128;
 
 /// Tasks, and what they came to.
 pub struct Exam {
-    tasks: Vec<(Arc<dyn Task>, MeasureOptions)>,
+    tasks: Vec<Asked>,
     asked: Vec<String>,
     scores: Vec<TaskScore>,
     dialogues: Vec<Dialogue>,
+}
+
+/// A task and how it is asked.
+struct Asked {
+    task: Arc<dyn Task>,
+    options: MeasureOptions,
+    /// Where the files of a data set are; none for the world's tasks.
+    folder: Option<PathBuf>,
+    /// Which of the world's questions.
+    seed: u64,
+    /// Items that were wanted; a data set may have fewer.
+    count: usize,
+}
+
+impl Asked {
+    /// One of the world's kinds.
+    fn of_world(task: WorldTask, seed: u64, count: usize) -> Asked {
+        Asked {
+            task: Arc::new(task),
+            options: MeasureOptions {
+                max_new_tokens: WORLD_TOKENS,
+                batch: BATCH,
+                ..MeasureOptions::default()
+            },
+            folder: None,
+            seed,
+            count,
+        }
+    }
+
+    /// The flags of `eval tasks` that ask the same.
+    fn flags(&self) -> Vec<String> {
+        let mut flags = vec!["--tasks".to_owned(), self.task.name().to_owned()];
+        let mut flag = |name: &str, value: String| flags.extend([name.to_owned(), value]);
+        flag("--count", self.count.to_string());
+        match &self.folder {
+            Some(folder) => flag("--tasks-dir", folder.display().to_string()),
+            None => flag("--seed", self.seed.to_string()),
+        }
+        // Tasks whose answer is a letter have no use for these, and stand beside others in one line.
+        if self.options.max_new_tokens != self.usual_tokens() {
+            flag("--max-new-tokens", self.options.max_new_tokens.to_string());
+        }
+        if self.options.temperature > 0.0 {
+            flag("--temperature", self.options.temperature.to_string());
+        }
+        flags
+    }
+
+    fn usual_tokens(&self) -> usize {
+        if self.folder.is_none() {
+            WORLD_TOKENS
+        } else {
+            DATASET_TOKENS
+        }
+    }
+
+    /// What is asked otherwise than after each stage.
+    fn variant(&self) -> String {
+        let mut words = Vec::new();
+        if self.folder.is_none() && self.seed != WORLD_SEED {
+            words.push(format!("seed {}", self.seed));
+        }
+        if self.task.judging() == Judging::Generative {
+            if self.options.temperature > 0.0 {
+                words.push(format!("temperature {}", self.options.temperature));
+            }
+            if self.options.max_new_tokens != self.usual_tokens() {
+                words.push(format!("{} tokens", self.options.max_new_tokens));
+            }
+        }
+        words.join(", ")
+    }
+
+    /// The score for the record.
+    fn told(&self, score: &TaskScore) -> Value {
+        let mut told = json!(score);
+        told["flags"] = json!(self.flags());
+        told["variant"] = json!(self.variant());
+        told
+    }
 }
 
 /// A question and what the model said.
@@ -64,14 +146,9 @@ impl Exam {
             let world = source::world(settings)?;
             let identity = identity::of(settings, plan);
             let all = WorldTask::all(&world, Split::Heldout, WORLD_SEED, &identity, settings.exam_questions);
-            let options = MeasureOptions {
-                max_new_tokens: WORLD_TOKENS,
-                batch: BATCH,
-                ..MeasureOptions::default()
-            };
             tasks.extend(
                 all.into_iter()
-                    .map(|task| (Arc::new(task) as Arc<dyn Task>, options.clone())),
+                    .map(|task| Asked::of_world(task, WORLD_SEED, settings.exam_questions)),
             );
         }
         Ok(Exam {
@@ -109,7 +186,13 @@ impl Exam {
                 max_new_tokens: DATASET_TOKENS,
                 ..MeasureOptions::default()
             };
-            self.tasks.push((task, options));
+            self.tasks.push(Asked {
+                task,
+                options,
+                folder: Some(folder.to_owned()),
+                seed: WORLD_SEED,
+                count,
+            });
         }
         Ok(())
     }
@@ -120,7 +203,7 @@ impl Exam {
     /// A model that cannot answer.
     pub fn sit(&mut self, gpt: &Gpt, tokenizer: &Tokenizer, interrupt: &Interrupt) -> Result<bool> {
         self.scores.clear();
-        for (task, options) in &self.tasks {
+        for Asked { task, options, .. } in &self.tasks {
             let mut progress = Progress::new(task.name(), task.count() as u64);
             let mut watch = |at: &Watched| {
                 progress.part(at.done as u64, task.name());
@@ -148,7 +231,12 @@ impl Exam {
     pub fn findings(&self) -> Vec<(&'static str, Value)> {
         let mut findings = Vec::new();
         if !self.scores.is_empty() {
-            findings.push(("tasks", json!(self.scores)));
+            let told = self
+                .tasks
+                .iter()
+                .zip(&self.scores)
+                .map(|(task, score)| task.told(score));
+            findings.push(("tasks", told.collect()));
         }
         if let Some(share) = FalseRefusals::share(&self.scores) {
             findings.push(("false_refusals", json!(share)));
@@ -234,38 +322,33 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
     let plan = Plan::new(&args.model.run, &settings, trained.tokenizer.vocab_size(), device, None)?;
     let mut exam = Exam::of_run(&settings, &plan)?;
     exam.tasks.clear();
-    let mixed_in = mixed_in(&home.run(&args.model.run)?)?;
-    let remembered = mixed_in.as_ref().map(|(_, folder)| PathBuf::from(folder));
+    let run = home.run(&args.model.run)?;
+    let mixed_in = mixed_in(&run)?;
+    let folders = match (&args.tasks_dir, &mixed_in) {
+        (Some(named), _) => vec![data_sets::resolve("tasks-dir", named)?],
+        (None, Some((_, remembered))) => vec![PathBuf::from(remembered), data_sets::folder(home)],
+        (None, None) => vec![data_sets::folder(home)],
+    };
     let usual = mixed_in.map_or_else(|| all_of(&trained.settings), |(list, _)| list);
     for name in args.tasks.as_ref().unwrap_or(&usual).split(',') {
-        match (kind(name.trim()), args.tasks_dir.as_ref().or(remembered.as_ref())) {
-            (Some(kind), _) => {
+        match kind(name.trim()) {
+            Some(kind) => {
                 let world = source::world(&settings)?;
                 let identity = identity::of(&settings, &plan);
                 let task = WorldTask::new(&world, kind, Split::Heldout, args.seed, &identity, args.count);
-                let options = MeasureOptions {
-                    max_new_tokens: WORLD_TOKENS,
-                    batch: BATCH,
-                    ..MeasureOptions::default()
-                };
-                exam.tasks.push((Arc::new(task), options));
+                exam.tasks.push(Asked::of_world(task, args.seed, args.count));
             }
-            (None, Some(folder)) => exam.add(name, folder, args.count)?,
-            (None, None) => {
-                let names: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
-                refuse!(
-                    "--tasks {name:?} is not one of the world's, which are {}; other tasks need --tasks-dir with their files",
-                    names.join(", ")
-                );
-            }
+            None => exam.add(name, folder_of(name, &folders)?, args.count)?,
         }
     }
-    for (_, options) in &mut exam.tasks {
+    for Asked { options, .. } in &mut exam.tasks {
         options.temperature = args.temperature;
         options.max_new_tokens = args.max_new_tokens.unwrap_or(options.max_new_tokens);
     }
+    let model = Measured::on(device, &args.model.run, trained.stage, trained.step);
     let mut scores = Vec::new();
-    for (task, options) in &exam.tasks {
+    for asked in &exam.tasks {
+        let Asked { task, options, .. } = asked;
         let mut progress = Progress::new(task.name(), task.count() as u64);
         let score = measure(&trained.gpt, &trained.tokenizer, task.as_ref(), options, &mut |at| {
             progress.part(at.done as u64, at.task);
@@ -275,6 +358,8 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
         if !args.json {
             output::print(&format!("{}\n", line(&score)))?;
         }
+        let figure = model.task(&score, &asked.flags(), &asked.variant());
+        evaluations::remember(&run, trained.stage, &[figure]);
         scores.push(score);
     }
     let refused = FalseRefusals::share(&scores);
@@ -304,10 +389,41 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
     ))
 }
 
-/// The world's kinds, where the base model read the world.
+/// The first of these folders that has the test part of a data set.
+fn folder_of<'a>(name: &str, folders: &'a [PathBuf]) -> Result<&'a Path> {
+    let Ok(specs) = TaskSpec::list(name) else {
+        let kinds: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
+        let sets = Dataset::ALL.map(|set| set.name().to_lowercase());
+        refuse!(
+            "--tasks {name:?} is unknown; there are {}, and of the world {}",
+            sets.join(", "),
+            kinds.join(", ")
+        );
+    };
+    let dataset = specs[0].dataset;
+    for folder in folders {
+        match Dataset::open(dataset, folder, TaskSplit::Test) {
+            Err(TaskError::Missing(_)) => {}
+            Err(error) => return Err(usage(error)),
+            Ok(_) => return Ok(folder),
+        }
+    }
+    let shown: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let set = dataset.name().to_lowercase();
+    let set = set.split('-').next().expect("a split has a first part");
+    refuse!(
+        "the test part of {dataset} is not in {}; `ferrochat data fetch {set}` brings it, or name its folder with --tasks-dir",
+        shown.join(" or ")
+    );
+}
+
+/// The world's kinds, where the base model read the world; else every data set.
 fn all_of(settings: &Settings) -> String {
-    let kinds = Kind::ALL.iter().filter(|_| settings.data.is_none());
-    kinds.map(ToString::to_string).collect::<Vec<_>>().join(",")
+    let names: Vec<String> = match settings.data {
+        None => Kind::ALL.iter().map(ToString::to_string).collect(),
+        Some(_) => Dataset::ALL.iter().map(ToString::to_string).collect(),
+    };
+    names.join(",")
 }
 
 fn kind(name: &str) -> Option<Kind> {

@@ -8,6 +8,7 @@ mod about;
 mod chat;
 mod checkpoints;
 mod cli;
+mod compare;
 mod core_eval;
 mod data_sets;
 mod device;
@@ -15,6 +16,7 @@ mod doctor;
 mod dpo_settings;
 mod errors;
 mod eval;
+mod evaluations;
 mod exam;
 mod format;
 mod gpu;
@@ -96,6 +98,7 @@ fn run(command: Command) -> Result<()> {
         Command::Eval(EvalCommand::Bpb(args)) => eval::bpb_command(&home, &args),
         Command::Eval(EvalCommand::Tasks(args)) => exam::command(&home, &args),
         Command::Eval(EvalCommand::Core(args)) => core_eval::command(&home, &args),
+        Command::Eval(EvalCommand::Compare(args)) => compare::command(&home, &args),
         Command::Runs(RunsCommand::List { json }) => runs::list_command(&home, json),
         Command::Runs(RunsCommand::Show { name, json }) => runs::show_command(&home, &name, json),
         Command::Report(args) => report::command(&home, &args),

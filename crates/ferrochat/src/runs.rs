@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::errors::refuse;
+use crate::evaluations::{self, CORE, Evaluation, Suite};
 use crate::format::{push, shell_line};
 use crate::home::{Home, RunFolder};
 use crate::metrics::{self, Line};
@@ -25,6 +26,8 @@ pub struct Run {
     pub folder: RunFolder,
     /// Records of the stages it has.
     pub stages: Vec<StageRecord>,
+    /// What their models came to, stage by stage.
+    figures: Vec<Vec<Evaluation>>,
 }
 
 impl Run {
@@ -50,7 +53,36 @@ impl Run {
                 home.runs.display()
             );
         }
-        Ok(Run { folder, stages })
+        Run::of(folder, stages)
+    }
+
+    /// A run with these records.
+    ///
+    /// # Errors
+    /// Figures that cannot be read.
+    fn of(folder: RunFolder, stages: Vec<StageRecord>) -> Result<Run> {
+        let figures = |record| Ok(scores::to_show(evaluations::of_stage(&folder, record)?, record));
+        let figures = stages.iter().map(figures).collect::<Result<_>>()?;
+        Ok(Run {
+            folder,
+            stages,
+            figures,
+        })
+    }
+
+    /// What the model of a stage came to after `step` steps.
+    ///
+    /// # Errors
+    /// Figures that cannot be read.
+    pub fn figures_after(&self, record: &StageRecord, step: u64) -> Result<Vec<Evaluation>> {
+        let mut all = evaluations::of_stage(&self.folder, record)?;
+        all.retain(|figure| figure.step == step);
+        Ok(scores::best(all))
+    }
+
+    /// The stages with what their models came to.
+    pub fn with_figures(&self) -> impl DoubleEndedIterator<Item = (&StageRecord, &[Evaluation])> {
+        self.stages.iter().zip(self.figures.iter().map(Vec::as_slice))
     }
 
     /// The record of a stage.
@@ -60,11 +92,8 @@ impl Run {
 
     fn summary(&self) -> Value {
         let (base, last) = (self.stage("base"), self.stages.last());
-        let score = self
-            .stages
-            .iter()
-            .rev()
-            .find_map(|record| Some((record, main_score(record)?)));
+        let mut scored = self.with_figures().rev();
+        let score = scored.find_map(|(record, figures)| Some((record, main_score(record, figures)?)));
         json!({
             "run": self.folder.name,
             "folder": self.folder.root,
@@ -186,12 +215,13 @@ pub fn list_command(home: &Home, as_json: bool) -> Result<()> {
 pub fn show_command(home: &Home, name: &str, as_json: bool) -> Result<()> {
     let run = Run::load(home, name)?;
     let mut shown = Vec::new();
-    for record in &run.stages {
+    for (record, figures) in run.with_figures() {
         let folder = run.folder.stage(&record.stage);
         let mut lines = metrics::read(&folder)?;
         let last = lines.iter().rposition(|line| line.loss.is_some());
         shown.push(Shown {
             record,
+            figures,
             checkpoints: crate::model::checkpoints(&folder)?,
             last: last.map(|at| lines.swap_remove(at)),
         });
@@ -206,6 +236,7 @@ pub fn show_command(home: &Home, name: &str, as_json: bool) -> Result<()> {
             "stages": run.stages,
             "checkpoints": by_stage(&|one| json!(one.checkpoints)),
             "last": by_stage(&|one| json!(one.last)),
+            "evaluations": by_stage(&|one| json!(one.figures)),
         }));
     }
     let mut text = format!("run {name} in {}\n", run.folder.root.display());
@@ -224,6 +255,7 @@ pub fn show_command(home: &Home, name: &str, as_json: bool) -> Result<()> {
 /// A stage as `runs show` shows it.
 struct Shown<'a> {
     record: &'a StageRecord,
+    figures: &'a [Evaluation],
     checkpoints: Vec<u64>,
     last: Option<Line>,
 }
@@ -261,20 +293,19 @@ impl Shown<'_> {
                 line(name, &format!("{value:.4}"));
             }
         }
-        let tasks = scores::tasks(record);
-        for task in &tasks {
-            let count = task.count.map_or_else(String::new, |count| format!(" of {count}"));
-            line(
-                &task.task,
-                &format!("{}{count}, chance {:.2}", task.score.text(), task.chance),
-            );
+        // CORE alone stands for its tasks; the report has them.
+        let told = |figure: &&Evaluation| figure.suite == Suite::Chat || figure.task == CORE;
+        for figure in self.figures.iter().filter(told) {
+            let count = figure.count.map_or_else(String::new, |count| format!(" of {count}"));
+            let score = scores::Estimate::from(figure).text();
+            line(&figure.name(), &format!("{score}{count}, chance {:.2}", figure.chance));
         }
         for (pointer, name) in [("/pass_at_k/after/pass/0", "pass@1"), ("/wins/after", "pairs won")] {
             if let Some(share) = record.details.pointer(pointer).and_then(scores::Estimate::of) {
                 line(name, &share.text());
             }
         }
-        if let Some(core) = scores::chat_core(&tasks) {
+        if let Some(core) = scores::chat_core(self.figures) {
             line("ChatCORE", &core.text());
         }
         if CHAIN.contains(&record.stage.as_str()) {
@@ -320,10 +351,7 @@ mod tests {
         };
         let mut record = StageRecord::begin(stage, &Settings::default(), details);
         record.state = State::Interrupted;
-        Run {
-            folder,
-            stages: vec![record],
-        }
+        Run::of(folder, vec![record]).unwrap()
     }
 
     #[test]
@@ -335,6 +363,7 @@ mod tests {
         let mut text = String::new();
         let shown = Shown {
             record: &alone.stages[0],
+            figures: &[],
             checkpoints: vec![7],
             last: None,
         };

@@ -28,7 +28,11 @@ fn bundle(place: &Place) -> String {
 fn what_cannot_work_is_refused() {
     let place = Place::new();
     place.refused(&["eval", "core"], 2, &["--run"]);
-    place.refused(&["eval", "core", "--run", "x"], 2, &["cache/eval_bundle", "--bundle"]);
+    place.refused(
+        &["eval", "core", "--run", "x"],
+        2,
+        &["home/cache", "ferrochat data fetch core", "--bundle"],
+    );
     place.refused(
         &["eval", "core", "--run", "x", "--bundle", "nowhere"],
         2,

@@ -28,6 +28,29 @@ pub enum EvalCommand {
 Items come in the reference's order and the examples of each are drawn from the items that are kept. A table is written \
 in the reference's layout.")]
     Core(crate::core_eval::CoreArgs),
+    /// What was measured of several models, side by side, with differences to the first
+    #[command(after_help = "Examples:
+  ferrochat eval compare d12                      the stages of a run
+  ferrochat eval compare d12:sft d12:rl           two of them
+  ferrochat eval compare d12:base:2000 d12:base:4000 --csv d12.csv
+
+Nothing is measured: it shows what exams and `eval` found. Errors of differences take the two models for independent, \
+which overstates them where both were asked the same.")]
+    Compare(CompareArgs),
+}
+
+/// `eval compare`
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// Models: a run for all its stages, or RUN:STAGE, or RUN:STAGE:STEP
+    #[arg(required = true, value_name = "RUN[:STAGE[:STEP]]")]
+    pub models: Vec<String>,
+    /// Also write the table to this file, as comma-separated values
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `eval tasks`
@@ -37,10 +60,11 @@ pub struct TasksArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Which: the world's facts, multiple_choice, arithmetic, word_problem, spelling, identity, refusal; or gsm8k,
-    /// arc-easy, arc-challenge, mmlu [default: those the run learned from, else all of the world's]
+    /// arc-easy, arc-challenge, mmlu [default: those the run learned from; else all of the world's if it read the world,
+    /// else all others]
     #[arg(long, value_name = "LIST")]
     pub tasks: Option<String>,
-    /// Folder of the other tasks' files [default: as when the run learned from them]
+    /// Folder of the other tasks' files [default: as when the run learned from them, else what `data fetch` brought]
     #[arg(long, value_name = "DIR")]
     pub tasks_dir: Option<PathBuf>,
     /// Questions of each

@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 
 pub use chat::ChatArgs;
 pub use data::{DataCommand, IdentityArgs, WorldArgs};
-pub use eval::{BpbArgs, EvalCommand, TasksArgs};
+pub use eval::{BpbArgs, CompareArgs, EvalCommand, TasksArgs};
 pub use machine::{DoctorArgs, SelftestArgs};
 pub use runs::{ReportArgs, RunsCommand};
 pub use sample::SampleArgs;

@@ -90,15 +90,28 @@ fn flags_of(folder: &Path, set: &DataSet) -> Option<String> {
             ])
         }
         ("identity", Files::File(name, _)) => words(&["--conversations".into(), path(root.join(name))]),
-        (_, Files::Archive(_, _, witness)) => {
-            let bundle = Path::new(witness).parent().unwrap_or(Path::new(""));
-            words(&["--bundle".into(), path(root.join(bundle))])
-        }
+        // Where `eval core` looks by itself.
+        (_, Files::Archive(..)) => words(&["--bundle".into(), path(inside(set, &root))]),
         _ => None,
     }
 }
 
-/// What `--data`, `--conversations` and `--tasks-dir` mean: a path, or, where there is nothing of that name, a data
+/// The folder of the CORE bundle that `data fetch core` brought, if it is here.
+pub fn core_bundle(home: &Home) -> Option<PathBuf> {
+    let set = DataSet::named("core").ok()?;
+    let place = inside(set, &folder(home).join(set.folder));
+    place.is_dir().then_some(place)
+}
+
+/// Where the files of a data set that is one archive lie in its folder.
+fn inside(set: &DataSet, root: &Path) -> PathBuf {
+    match set.files {
+        Files::Archive(_, _, witness) => root.join(Path::new(witness).parent().unwrap_or(Path::new(""))),
+        _ => root.to_owned(),
+    }
+}
+
+/// What `--data`, `--conversations`, `--tasks-dir` and `--bundle` mean: a path, or, where there is nothing of that name, a data
 /// set that has been fetched.
 ///
 /// # Errors
@@ -115,7 +128,7 @@ pub fn resolve(flag: &str, path: &Path) -> Result<PathBuf> {
         ("val-conversations", Files::Tables(tables)) => root.join(set.table_folder(tables[tables.len() - 1])),
         (_, Files::Tables(tables)) => root.join(set.table_folder(tables[0])),
         (_, Files::File(name, _)) => root.join(name),
-        _ => root,
+        _ => inside(set, &root),
     };
     let (files, _) = Hub::here(&folder, set).map_err(failed)?;
     if files == 0 || !place.exists() {

@@ -5,6 +5,7 @@ use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use super::scores;
+use crate::evaluations::{CORE, Evaluation};
 use crate::format::push;
 use crate::record::StageRecord;
 use crate::runs::Run;
@@ -18,18 +19,16 @@ const AFTER_THE_CLOCK: [&str; 2] = ["rl", "dpo"];
 /// Cost / minutes / score, and what they mean.
 pub fn line(text: &mut String, run: &Run, price_flag: Option<f64>) {
     let all: Vec<&StageRecord> = run.stages.iter().collect();
-    let timed: Vec<&StageRecord> = run
-        .stages
-        .iter()
-        .filter(|record| !AFTER_THE_CLOCK.contains(&record.stage.as_str()))
-        .collect();
+    let in_time = |record: &StageRecord| !AFTER_THE_CLOCK.contains(&record.stage.as_str());
+    let timed: Vec<&StageRecord> = all.iter().copied().filter(|record| in_time(record)).collect();
+    let scored: Vec<(&StageRecord, &[Evaluation])> = run.with_figures().filter(|(record, _)| in_time(record)).collect();
     let (Some(clock), Some(total), Some(last)) = (Clock::of(&timed), Clock::of(&all), timed.last()) else {
         return;
     };
     let (price, whose) = price(&all, price_flag);
     let cost = |clock: &Clock| price.map(|price| format!("${:.2}", price * clock.seconds / 3600.0));
     let (value, meaning) =
-        score(&timed).unwrap_or_else(|| ("no score".to_owned(), "nothing has been measured".to_owned()));
+        score(&scored).unwrap_or_else(|| ("no score".to_owned(), "nothing has been measured".to_owned()));
     push(
         text,
         format_args!(
@@ -116,17 +115,19 @@ fn price(stages: &[&StageRecord], flag: Option<f64>) -> (Option<f64>, String) {
 }
 
 /// The score of the last of these stages that has one, and what it is.
-fn score(stages: &[&StageRecord]) -> Option<(String, String)> {
-    let examined = stages.iter().rev().find_map(|record| {
-        let tasks = scores::tasks(record);
-        Some((record, scores::chat_core(&tasks)?))
-    });
+fn score(stages: &[(&StageRecord, &[Evaluation])]) -> Option<(String, String)> {
+    let mut latest_first = stages.iter().rev();
+    let examined = latest_first.find_map(|(record, figures)| Some((record, scores::chat_core(figures)?)));
     if let Some((record, core)) = examined {
         let stage = record.stage.to_uppercase();
         let meaning = format!("ChatCORE of {stage}'s tasks, the mean of (score − chance) / (1 − chance)");
         return Some((format!("{:.4} ChatCORE", core.value), meaning));
     }
-    let base = stages.iter().find(|record| record.stage == "base")?;
+    let (base, figures) = stages.iter().find(|(record, _)| record.stage == "base")?;
+    if let Some(core) = figures.iter().find(|figure| figure.task == CORE) {
+        let meaning = "of the base model, the mean of (score − chance) / (1 − chance) over its tasks".to_owned();
+        return Some((format!("{:.4} CORE", core.score), meaning));
+    }
     let bpb = base.number("/val/bits_per_byte")?;
     let meaning = "the base model on validation text, less is better".to_owned();
     Some((format!("{bpb:.4} bits per byte"), meaning))

@@ -1,8 +1,8 @@
 //! The table of tasks by stage, and what the run ran on.
 
 use super::markdown::{fenced, inline};
-use super::scores::{self, CORE, Estimate, TaskScore};
-use crate::exam::WORLD_SEED;
+use super::scores::{self, Estimate};
+use crate::evaluations::{CORE, Evaluation, Suite};
 use crate::format::{bytes, duration, push, shell_line};
 use crate::record::{StageRecord, State};
 use crate::runs::{CHAIN, Run};
@@ -30,98 +30,200 @@ pub fn title(text: &mut String, run: &Run) {
     }
 }
 
-/// The table, and the lines that measure again what it says.
+/// A stage and what its model came to.
+type Column<'a> = (&'a StageRecord, &'a [Evaluation]);
+
+/// The tables, and the lines that measure again what they say.
 pub fn table(text: &mut String, run: &Run) {
-    let stages: Vec<(&StageRecord, Vec<TaskScore>)> = chain(run)
-        .into_iter()
-        .map(|record| (record, scores::tasks(record)))
-        .collect();
-    let mut all: Vec<&TaskScore> = Vec::new();
-    for task in stages.iter().flat_map(|(_, tasks)| tasks) {
-        if !all.iter().any(|known| known.task == task.task) {
-            all.push(task);
-        }
-    }
-    if all.is_empty() {
+    let figures = |stage: &&str| run.with_figures().find(|(record, _)| record.stage == **stage);
+    let columns: Vec<Column> = CHAIN.iter().filter_map(figures).collect();
+    let rows = rows(&columns);
+    if rows.is_empty() {
         return;
     }
-    all.sort_by_key(|task| task.task != CORE);
-    text.push_str("## Scores\n\n| task | items | chance |");
-    for (record, _) in &stages {
-        push(text, format_args!(" {} |", record.stage.to_uppercase()));
+    text.push_str("## Scores\n\n");
+    header(text, &columns);
+    let (core, chat): (Vec<&Evaluation>, Vec<&Evaluation>) = rows.iter().partition(|row| row.suite == Suite::Core);
+    for row in core.iter().filter(|row| row.task == CORE).chain(&chat) {
+        row_of(text, row, &columns, |figure| Estimate::from(figure).text());
+        pass_at_k(text, row, &columns);
     }
-    push(
-        text,
-        format_args!("\n| --- | ---: | ---: |{}\n", " ---: |".repeat(stages.len())),
-    );
-    let cell = |estimate: Option<Estimate>| estimate.map_or("-".to_owned(), |estimate| estimate.text());
-    let mut row = |first: &str, values: Vec<Option<Estimate>>| {
-        let values: Vec<String> = values.into_iter().map(cell).collect();
-        push(text, format_args!("| {first} | {} |\n", values.join(" | ")));
+    let plain = |text: &mut String, first: &str, cells: Vec<Option<Estimate>>| {
+        let cells = cells
+            .into_iter()
+            .map(|cell| cell.map_or("-".to_owned(), |estimate| estimate.text()));
+        let cells: Vec<String> = cells.collect();
+        push(text, format_args!("| {first} | {} |\n", cells.join(" | ")));
     };
-    for TaskScore {
-        task, count, chance, ..
-    } in &all
-    {
-        let own: Vec<Option<&TaskScore>> = stages
-            .iter()
-            .map(|(_, tasks)| tasks.iter().find(|own| own.task == *task))
-            .collect();
-        let (name, count) = (inline(task), count.map_or("-".to_owned(), |count| count.to_string()));
-        row(
-            &format!("{name} | {count} | {chance:.2}"),
-            own.iter().map(|own| own.map(|own| own.score)).collect(),
-        );
-        let most = own.iter().flatten().map(|own| own.pass_at_k.len()).max();
-        if let Some(k) = most.filter(|&k| k > 1) {
-            let pass = |own: Option<&TaskScore>| own.and_then(|own| own.pass_at_k.get(k - 1).copied());
-            row(
-                &format!("{name}, pass@{k} | {count} | -"),
-                own.iter().copied().map(pass).collect(),
-            );
-        }
-    }
-    let refusals: Vec<Option<Estimate>> = stages
+    let refusals: Vec<Option<Estimate>> = columns
         .iter()
-        .map(|(record, _)| scores::false_refusals(record))
+        .map(|(record, figures)| scores::false_refusals(record, figures))
         .collect();
     if refusals.iter().any(Option::is_some) {
-        row("false refusals, less is better | - | -", refusals);
+        plain(text, "false refusals, less is better | - | -", refusals);
     }
     // A mean over other tasks than its neighbours' would only look comparable.
-    let of_all = |tasks: &[TaskScore]| {
-        all.iter()
-            .all(|one| one.task == CORE || tasks.iter().any(|own| own.task == one.task))
-    };
-    let core = |(_, tasks): &(_, Vec<TaskScore>)| of_all(tasks).then(|| scores::chat_core(tasks)).flatten();
-    row("**ChatCORE** | - | 0.00", stages.iter().map(core).collect());
-    text.push_str("\n± is one standard error. No item was trained on.\n\n");
-    let again: Vec<String> = stages
+    let counted = chat.iter().filter(|row| row.counts_for_chat_core()).count();
+    let all_of = |figures: &[Evaluation]| figures.iter().filter(|one| one.counts_for_chat_core()).count() == counted;
+    let means = columns
         .iter()
-        .flat_map(|(record, tasks)| measure_again(&run.folder.name, &record.stage, tasks))
-        .collect();
-    text.push_str(&fenced("sh", &again.join("\n")));
+        .map(|(_, figures)| scores::chat_core(figures).filter(|_| all_of(figures)));
+    if counted > 0 {
+        plain(text, "**ChatCORE** | - | 0.00", means.collect());
+    }
+    text.push_str("\n± is one standard error. No item was trained on.\n\n");
+    core_table(text, &core, &columns);
+    text.push_str("Lines that measure these figures again, each beginning with what it measures:\n\n");
+    text.push_str(&fenced("sh", &measure_again(&columns).join("\n")));
 }
 
-/// The lines that measure a stage's tasks again: one for each number of items.
-fn measure_again(run: &str, stage: &str, tasks: &[TaskScore]) -> Vec<String> {
-    let mut by_count: Vec<(Option<u64>, Vec<&str>)> = Vec::new();
-    for task in tasks.iter().filter(|task| task.task != CORE) {
-        match by_count.iter_mut().find(|(count, _)| *count == task.count) {
-            Some((_, names)) => names.push(&task.task),
-            None => by_count.push((task.count, vec![&task.task])),
+/// Every task once, in the order in which stages have it.
+fn rows<'a>(columns: &[Column<'a>]) -> Vec<&'a Evaluation> {
+    let mut rows: Vec<&Evaluation> = Vec::new();
+    for figure in columns.iter().flat_map(|(_, figures)| *figures) {
+        if !rows.iter().any(|known| known.is_like(figure)) {
+            rows.push(figure);
         }
     }
-    let seed = WORLD_SEED.to_string();
-    let line = |(count, names): (Option<u64>, Vec<&str>)| {
-        let (names, count) = (names.join(","), count.map(|count| count.to_string()));
-        let mut words = vec!["ferrochat", "eval", "tasks", "--run", run, "--stage", stage];
-        words.extend(["--tasks", &names]);
-        words.extend(count.iter().flat_map(|count| ["--count", count]));
-        words.extend(["--seed", &seed]);
-        shell_line(words)
+    rows
+}
+
+fn header(text: &mut String, columns: &[Column]) {
+    text.push_str("| task | items | chance |");
+    for (record, _) in columns {
+        push(text, format_args!(" {} |", record.stage.to_uppercase()));
+    }
+    let lines = " ---: |".repeat(columns.len());
+    push(text, format_args!("\n| --- | ---: | ---: |{lines}\n"));
+}
+
+/// The figures of each stage for what `row` is a figure for.
+fn across<'a>(row: &Evaluation, columns: &[Column<'a>]) -> Vec<Option<&'a Evaluation>> {
+    let own = |(_, figures): &Column<'a>| figures.iter().find(|figure| figure.is_like(row));
+    columns.iter().map(own).collect()
+}
+
+fn row_of(text: &mut String, row: &Evaluation, columns: &[Column], cell: impl Fn(&Evaluation) -> String) {
+    let own = across(row, columns);
+    let cells: Vec<String> = own.iter().map(|own| own.map_or("-".to_owned(), &cell)).collect();
+    push(
+        text,
+        format_args!(
+            "| {} | {} | {:.2} | {} |\n",
+            inline(&row.name()),
+            items(&own),
+            row.chance,
+            cells.join(" | ")
+        ),
+    );
+}
+
+/// How many items, or from how many to how many where stages differ.
+fn items(own: &[Option<&Evaluation>]) -> String {
+    let counts = || own.iter().flatten().filter_map(|figure| figure.count);
+    match counts().min().zip(counts().max()) {
+        None => "-".to_owned(),
+        Some((least, most)) if least == most => most.to_string(),
+        Some((least, most)) => format!("{least}–{most}"),
+    }
+}
+
+fn pass_at_k(text: &mut String, row: &Evaluation, columns: &[Column]) {
+    let own = across(row, columns);
+    let most = own.iter().flatten().map(|figure| figure.pass_at_k.len()).max();
+    let Some(k) = most.filter(|&k| k > 1) else { return };
+    let cell = |own: Option<&Evaluation>| {
+        let pass = own.and_then(|figure| figure.pass_at_k.get(k - 1));
+        pass.map_or("-".to_owned(), |pass| {
+            format!("{:.4} ± {:.4}", pass.value, pass.standard_error)
+        })
     };
-    by_count.into_iter().map(line).collect()
+    let cells: Vec<String> = own.iter().copied().map(cell).collect();
+    let (name, items) = (inline(&row.name()), items(&own));
+    push(
+        text,
+        format_args!("| {name}, pass@{k} | {items} | - | {} |\n", cells.join(" | ")),
+    );
+}
+
+/// The tasks of CORE, one by one.
+fn core_table(text: &mut String, core: &[&Evaluation], columns: &[Column]) {
+    let tasks: Vec<&&Evaluation> = core.iter().filter(|row| row.task != CORE).collect();
+    if tasks.is_empty() {
+        return;
+    }
+    let columns: Vec<Column> = columns
+        .iter()
+        .copied()
+        .filter(|(_, figures)| figures.iter().any(|figure| figure.suite == Suite::Core))
+        .collect();
+    text.push_str("### Tasks of CORE\n\n");
+    header(text, &columns);
+    for row in tasks {
+        row_of(text, row, &columns, |figure| {
+            format!("{} ({:.4})", Estimate::from(figure).text(), figure.centered().0)
+        });
+    }
+    text.push_str("\nIn brackets: (share − chance) / (1 − chance), of which CORE is the mean.\n\n");
+}
+
+/// Figures that one line measures.
+struct Together {
+    /// The words without the list of tasks, and where that stood.
+    words: Vec<String>,
+    place: usize,
+    /// The list; none for all.
+    tasks: Option<Vec<String>>,
+    names: Vec<String>,
+}
+
+/// A line for figures that are measured together, under a comment that says which.
+fn measure_again(columns: &[Column]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (record, figures) in columns {
+        let mut groups: Vec<Together> = Vec::new();
+        for figure in *figures {
+            let (words, place, task) = without_tasks(&figure.command);
+            let Some(group) = groups.iter_mut().find(|group| group.words == words) else {
+                groups.push(Together {
+                    words,
+                    place,
+                    tasks: task.map(|task| vec![task]),
+                    names: vec![figure.name()],
+                });
+                continue;
+            };
+            group.names.push(figure.name());
+            match (&mut group.tasks, task) {
+                (Some(list), Some(task)) => list.push(task),
+                (tasks, _) => *tasks = None,
+            }
+        }
+        for mut group in groups {
+            if let Some(list) = group.tasks {
+                let flag = ["--tasks".to_owned(), list.join(",")];
+                group.words.splice(group.place..group.place, flag);
+            }
+            let names = group.names.join(", ").replace('\n', " ");
+            lines.push(format!("# {}: {names}", record.stage.to_uppercase()));
+            let words = group.words.iter().map(String::as_str);
+            lines.push(shell_line(std::iter::once("ferrochat").chain(words)));
+        }
+    }
+    lines
+}
+
+/// The words without `--tasks` and its value, where that stood, and the value.
+fn without_tasks(command: &[String]) -> (Vec<String>, usize, Option<String>) {
+    let mut words = command.to_vec();
+    let flag = words.iter().position(|word| word == "--tasks");
+    match flag.filter(|&at| at + 1 < words.len()) {
+        None => (words, 0, None),
+        Some(at) => {
+            let taken: Vec<String> = words.drain(at..at + 2).collect();
+            (words, at, taken.into_iter().next_back())
+        }
+    }
 }
 
 /// Program, machine and device.

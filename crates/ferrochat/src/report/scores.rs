@@ -1,12 +1,10 @@
-//! What a stage's model is good at, as its record tells: scores of tasks and their one mean. Knows records,
-//! never how anything was measured. Fields that are absent are tolerated: records outlive versions.
+//! What a stage's model is good at: which figures are shown, and their one mean. Knows records, never how anything was
+//! measured. Fields that are absent are tolerated: records outlive versions.
 
 use serde_json::Value;
 
-use crate::record::StageRecord;
-
-/// The mean of the base model's 22 tasks, a task of its own here.
-pub const CORE: &str = "CORE";
+use crate::evaluations::Evaluation;
+use crate::record::{StageRecord, State};
 
 /// A number and how sure it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +23,14 @@ impl Estimate {
         number.map(|value| Estimate { value, error })
     }
 
+    /// The score of a figure.
+    pub fn from(figure: &Evaluation) -> Estimate {
+        Estimate {
+            value: figure.score,
+            error: figure.standard_error,
+        }
+    }
+
     /// With four decimals.
     pub fn text(&self) -> String {
         match self.error {
@@ -34,67 +40,64 @@ impl Estimate {
     }
 }
 
-/// One task.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TaskScore {
-    /// Its name.
-    pub task: String,
-    /// Share of items that are right.
-    pub score: Estimate,
-    /// Items.
-    pub count: Option<u64>,
-    /// The score of guessing.
-    pub chance: f64,
-    /// pass@1, pass@2, …
-    pub pass_at_k: Vec<Estimate>,
+/// Of the figures of a stage those to show: the [`best`] of its model as it is.
+pub fn to_show(all: Vec<Evaluation>, record: &StageRecord) -> Vec<Evaluation> {
+    let finished = (record.state == State::Finished)
+        .then(|| record.number("/steps_done"))
+        .flatten();
+    let latest = all.iter().map(|figure| figure.step).max();
+    let step = finished.map(|steps| steps as u64).or(latest);
+    best(all.into_iter().filter(|figure| Some(figure.step) == step))
 }
 
-/// Scores of the tasks that a stage's model was examined on.
-pub fn tasks(record: &StageRecord) -> Vec<TaskScore> {
-    let score = |task: &Value| {
-        let passes = task["pass_at_k"].as_array();
-        Some(TaskScore {
-            task: task["task"].as_str()?.to_owned(),
-            score: Estimate {
-                value: task["score"].as_f64()?,
-                error: task["standard_error"].as_f64(),
-            },
-            count: task["count"].as_u64(),
-            chance: task["chance"].as_f64().unwrap_or(0.0),
-            pass_at_k: passes.into_iter().flatten().filter_map(Estimate::of).collect(),
-        })
-    };
-    let listed = record.details["tasks"].as_array();
-    listed.into_iter().flatten().filter_map(score).collect()
+/// Of each task's figures that on most items, the latest of equals.
+pub fn best(all: impl IntoIterator<Item = Evaluation>) -> Vec<Evaluation> {
+    let mut shown: Vec<Evaluation> = Vec::new();
+    for figure in all {
+        match shown.iter_mut().find(|known| known.is_like(&figure)) {
+            Some(known) if figure.count >= known.count => *known = figure,
+            Some(_) => {}
+            None => shown.push(figure),
+        }
+    }
+    shown
 }
 
 /// Share of refusals among the answers to what should be answered.
-pub fn false_refusals(record: &StageRecord) -> Option<Estimate> {
-    Estimate::of(&record.details["false_refusals"])
+pub fn false_refusals(record: &StageRecord, figures: &[Evaluation]) -> Option<Estimate> {
+    let counts = figures.iter().filter(|figure| figure.variant.is_empty());
+    let counts = counts.filter_map(|figure| figure.refusals);
+    let (refused, replies) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    if replies == 0 {
+        return Estimate::of(&record.details["false_refusals"]);
+    }
+    let (refused, replies) = (refused as f64, replies as f64);
+    let value = refused / replies;
+    let error = (replies > 1.0).then(|| (value * (1.0 - value) / (replies - 1.0)).sqrt());
+    Some(Estimate { value, error })
 }
 
-/// ChatCORE of these tasks: the mean of (score − chance) / (1 − chance). CORE is a mean already and stays out.
-pub fn chat_core(tasks: &[TaskScore]) -> Option<Estimate> {
-    let tasks: Vec<&TaskScore> = tasks
-        .iter()
-        .filter(|task| task.task != CORE && task.chance < 1.0)
-        .collect();
+/// ChatCORE of these figures: the mean of (score − chance) / (1 − chance) over tasks in chat form, asked as usual.
+pub fn chat_core(figures: &[Evaluation]) -> Option<Estimate> {
+    let tasks: Vec<&Evaluation> = figures.iter().filter(|figure| figure.counts_for_chat_core()).collect();
     if tasks.is_empty() {
         return None;
     }
     let count = tasks.len() as f64;
-    let centered = |task: &&TaskScore| (task.score.value - task.chance) / (1.0 - task.chance);
-    let variance = |task: &&TaskScore| task.score.error.map(|error| (error / (1.0 - task.chance)).powi(2));
-    let error = tasks.iter().map(variance).sum::<Option<f64>>();
+    let centered: Vec<(f64, Option<f64>)> = tasks.iter().map(|task| task.centered()).collect();
+    let error = centered
+        .iter()
+        .map(|(_, error)| Some(error.as_ref()?.powi(2)))
+        .sum::<Option<f64>>();
     Some(Estimate {
-        value: tasks.iter().map(centered).sum::<f64>() / count,
+        value: centered.iter().map(|(value, _)| value).sum::<f64>() / count,
         error: error.map(|sum| sum.sqrt() / count),
     })
 }
 
 /// The main figure of a stage and its name: ChatCORE, else bits per byte, else the share of held-out pairs that it wins.
-pub fn main_score(record: &StageRecord) -> Option<(&'static str, Estimate)> {
-    if let Some(core) = chat_core(&tasks(record)) {
+pub fn main_score(record: &StageRecord, figures: &[Evaluation]) -> Option<(&'static str, Estimate)> {
+    if let Some(core) = chat_core(figures) {
         return Some(("ChatCORE", core));
     }
     let figure = |name: &'static str, pointer: &str| {

@@ -30,7 +30,7 @@ fn task(name: &str, score: f64, chance: f64) -> Value {
 fn details(tasks: &[Value]) -> Value {
     json!({
         "source": "base",
-        "device": "cpu f32, 2 threads",
+        "device": "cpu avx512bf16, 2 threads, bfloat16",
         "plan": {"steps": 10, "tokens": 20480, "total_flops": 1e12, "memory_bytes": 1e6},
         "steps_done": 5,
         "val": {"loss": 1.25, "bits_per_byte": 0.5, "oddity": 0.125, "tokens": 7},
@@ -90,7 +90,7 @@ fn a_whole_chain_gets_its_card() {
         "| choice | 500 | 0.25 | - | 0.4000 ± 0.0200 | 0.7000 ± 0.0200 | - | - |",
         "| false refusals, less is better | - | - | - | - | 0.0100 ± 0.0020 | - | - |",
         "| **ChatCORE** | - | 0.00 | - | 0.3500 ± 0.0167 | 0.7000 ± 0.0167 | - | - |",
-        "ferrochat eval tasks --run x --stage sft --tasks facts,choice --count 500 --seed 1",
+        "# SFT: facts, choice\nferrochat eval tasks --run x --stage sft --step 5 --tasks facts,choice --count 500 --device cpu --dtype bf16\n",
         "| steps | 10 | 5 |",
         "| tokens | 20.5k | 10.2k |",
         "| validation oddity | - | 0.1250 |",

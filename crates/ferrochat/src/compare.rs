@@ -1,0 +1,281 @@
+//! `eval compare`: what was measured of several models, side by side. Speaks from records; measures nothing.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::cli::CompareArgs;
+use crate::errors::refuse;
+use crate::evaluations::{CORE, Evaluation, Suite};
+use crate::home::{Home, write_atomically};
+use crate::output;
+use crate::report::scores::{self, Estimate};
+use crate::runs::{CHAIN, Run};
+
+/// A model and what it came to.
+struct Column {
+    run: String,
+    stage: String,
+    step: u64,
+    figures: Vec<Evaluation>,
+}
+
+impl Column {
+    fn name(&self) -> String {
+        format!("{}:{}:{}", self.run, self.stage, self.step)
+    }
+}
+
+/// A task, and each model's figure for it.
+struct Row {
+    name: String,
+    chance: f64,
+    cells: Vec<Option<Cell>>,
+}
+
+/// A figure.
+#[derive(Clone)]
+struct Cell {
+    score: Estimate,
+    centered: f64,
+    count: Option<u64>,
+    command: Option<String>,
+}
+
+impl Cell {
+    fn of(figure: &Evaluation) -> Cell {
+        Cell {
+            score: Estimate::from(figure),
+            centered: figure.centered().0,
+            count: figure.count,
+            command: Some(figure.line()),
+        }
+    }
+
+    /// How much better than `first`.
+    fn difference(&self, first: &Cell) -> Estimate {
+        let errors = self.score.error.zip(first.score.error);
+        Estimate {
+            value: self.score.value - first.score.value,
+            error: errors.map(|(one, other)| one.hypot(other)),
+        }
+    }
+}
+
+/// `eval compare`
+///
+/// # Errors
+/// No such run, stage or figures; a file that cannot be written.
+pub fn command(home: &Home, args: &CompareArgs) -> Result<()> {
+    let mut columns = Vec::new();
+    for model in &args.models {
+        columns.extend(open(home, model)?);
+    }
+    let rows = rows(&columns);
+    if let Some(path) = &args.csv {
+        write_atomically(path, csv(&columns, &rows).as_bytes())?;
+    }
+    if args.json {
+        return output::print_json(&as_json(&columns, &rows));
+    }
+    output::print(&table(&columns, &rows))
+}
+
+/// The models that an argument names.
+fn open(home: &Home, model: &str) -> Result<Vec<Column>> {
+    let mut parts = model.split(':');
+    let (name, stage, step) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    let step = match step.map(str::parse::<u64>) {
+        None => None,
+        Some(Ok(step)) => Some(step),
+        Some(Err(_)) => {
+            refuse!("{model:?} does not end in a number of steps; write RUN:STAGE:STEP, such as d12:base:2000")
+        }
+    };
+    if parts.next().is_some() {
+        refuse!("{model:?} has too many parts; write RUN, RUN:STAGE or RUN:STAGE:STEP");
+    }
+    if let Some(stage) = stage.filter(|stage| !CHAIN.contains(stage)) {
+        refuse!(
+            "{model:?}: there is no stage {stage:?}; it must be one of {}",
+            CHAIN.join(", ")
+        );
+    }
+    let run = Run::load(home, name)?;
+    let mut columns = Vec::new();
+    for (record, shown) in run.with_figures() {
+        if !CHAIN.contains(&record.stage.as_str()) || stage.is_some_and(|stage| stage != record.stage) {
+            continue;
+        }
+        let figures = match step {
+            None => shown.to_vec(),
+            Some(step) => run.figures_after(record, step)?,
+        };
+        if let Some(first) = figures.first() {
+            columns.push(Column {
+                run: name.to_owned(),
+                stage: record.stage.clone(),
+                step: first.step,
+                figures,
+            });
+        }
+    }
+    if columns.is_empty() {
+        let (mut flags, stage) = (format!("--run {name}"), stage.unwrap_or("base"));
+        for (flag, value) in [
+            ("stage", Some(stage.to_owned())),
+            ("step", step.map(|step| step.to_string())),
+        ] {
+            flags.extend(value.map(|value| format!(" --{flag} {value}")));
+        }
+        refuse!("nothing was measured of {model} yet; `ferrochat eval tasks {flags}` or `eval core {flags}` does it");
+    }
+    Ok(columns)
+}
+
+/// CORE, its tasks, tasks in chat form, ChatCORE.
+fn rows(columns: &[Column]) -> Vec<Row> {
+    let mut known: Vec<&Evaluation> = Vec::new();
+    for figure in columns.iter().flat_map(|column| &column.figures) {
+        if !known.iter().any(|one| one.is_like(figure)) {
+            known.push(figure);
+        }
+    }
+    known.sort_by_key(|figure| (figure.suite == Suite::Chat, figure.task != CORE));
+    let row = |like: &&Evaluation| Row {
+        name: like.name(),
+        chance: like.chance,
+        cells: columns
+            .iter()
+            .map(|column| column.figures.iter().find(|figure| figure.is_like(like)).map(Cell::of))
+            .collect(),
+    };
+    let mut rows: Vec<Row> = known.iter().map(row).collect();
+    // A mean over other tasks than its neighbours' would only look comparable.
+    let counted = |figures: &[Evaluation]| figures.iter().filter(|one| one.counts_for_chat_core()).count();
+    let all = known.iter().filter(|figure| figure.counts_for_chat_core()).count();
+    let core = |column: &Column| {
+        let core = scores::chat_core(&column.figures).filter(|_| counted(&column.figures) == all)?;
+        Some(Cell {
+            score: core,
+            centered: core.value,
+            count: None,
+            command: None,
+        })
+    };
+    let cells: Vec<Option<Cell>> = columns.iter().map(core).collect();
+    if cells.iter().any(Option::is_some) {
+        rows.push(Row {
+            name: "ChatCORE".to_owned(),
+            chance: 0.0,
+            cells,
+        });
+    }
+    rows
+}
+
+/// The difference of each model but the first to it.
+fn differences(row: &Row) -> Vec<Option<Estimate>> {
+    let first = row.cells[0].as_ref();
+    let others = row.cells[1..].iter();
+    others.map(|cell| Some(cell.as_ref()?.difference(first?))).collect()
+}
+
+fn table(columns: &[Column], rows: &[Row]) -> String {
+    let names: Vec<String> = columns.iter().map(Column::name).collect();
+    let mut header = vec!["TASK".to_owned(), "ITEMS".to_owned(), "CHANCE".to_owned()];
+    header.push(names[0].clone());
+    for name in &names[1..] {
+        header.extend([name.clone(), "DIFFERENCE".to_owned()]);
+    }
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let dash = || "-".to_owned();
+    let score = |cell: &Option<Cell>| cell.as_ref().map_or_else(dash, |cell| cell.score.text());
+    let line = |row: &Row| {
+        let counts = || row.cells.iter().flatten().filter_map(|cell| cell.count);
+        let items = match counts().min().zip(counts().max()) {
+            None => dash(),
+            Some((least, most)) if least == most => most.to_string(),
+            Some((least, most)) => format!("{least}–{most}"),
+        };
+        let mut cells = vec![
+            row.name.clone(),
+            items,
+            format!("{:.2}", row.chance),
+            score(&row.cells[0]),
+        ];
+        for (cell, difference) in row.cells[1..].iter().zip(differences(row)) {
+            let difference = difference.map_or_else(dash, |difference| {
+                let sign = if difference.value < 0.0 { "" } else { "+" };
+                format!("{sign}{}", difference.text())
+            });
+            cells.extend([score(cell), difference]);
+        }
+        cells
+    };
+    output::table(&header, &rows.iter().map(line).collect::<Vec<_>>())
+}
+
+fn csv(columns: &[Column], rows: &[Row]) -> String {
+    let mut text = "Task,Chance".to_owned();
+    for (at, name) in columns.iter().map(Column::name).enumerate() {
+        let _ = write!(text, ",{name} items,{name} score,{name} error,{name} centered");
+        if at > 0 {
+            let _ = write!(text, ",{name} difference,{name} difference error");
+        }
+    }
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.6}"));
+    for row in rows {
+        let _ = write!(text, "\n{},{:.6}", row.name.replace(',', ";"), row.chance);
+        let differences = std::iter::once(None).chain(differences(row));
+        for (at, (cell, difference)) in row.cells.iter().zip(differences).enumerate() {
+            let of = |value: &dyn Fn(&Cell) -> Option<f64>| number(cell.as_ref().and_then(value));
+            let items = cell.as_ref().and_then(|cell| cell.count);
+            let _ = write!(
+                text,
+                ",{},{},{},{}",
+                items.map_or_else(String::new, |items| items.to_string()),
+                of(&|cell| Some(cell.score.value)),
+                of(&|cell| cell.score.error),
+                of(&|cell| Some(cell.centered))
+            );
+            if at > 0 {
+                let (value, error) = (difference.map(|one| one.value), difference.and_then(|one| one.error));
+                let _ = write!(text, ",{},{}", number(value), number(error));
+            }
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn as_json(columns: &[Column], rows: &[Row]) -> Value {
+    let estimate = |one: Estimate| json!({"value": one.value, "standard_error": one.error});
+    let cell = |cell: &Option<Cell>, difference: Option<Estimate>| {
+        let Some(cell) = cell else { return Value::Null };
+        json!({
+            "score": cell.score.value,
+            "standard_error": cell.score.error,
+            "centered": cell.centered,
+            "count": cell.count,
+            "difference": difference.map(estimate),
+            "command": cell.command,
+        })
+    };
+    let row = |row: &Row| {
+        let differences = std::iter::once(None).chain(differences(row));
+        let cells: Vec<Value> = row
+            .cells
+            .iter()
+            .zip(differences)
+            .map(|(one, by)| cell(one, by))
+            .collect();
+        json!({"task": row.name, "chance": row.chance, "models": cells})
+    };
+    let model = |column: &Column| json!({"run": column.run, "stage": column.stage, "step": column.step});
+    json!({
+        "models": columns.iter().map(model).collect::<Vec<_>>(),
+        "tasks": rows.iter().map(row).collect::<Vec<_>>(),
+    })
+}
