@@ -20,6 +20,7 @@ mod pack;
 mod scratch;
 mod side_by_side;
 mod single;
+mod slabs;
 mod transpose;
 mod view;
 
@@ -30,10 +31,12 @@ use std::ops::Range;
 
 use half::bf16;
 
-use self::blocking::{MAX_COLS, MAX_ROWS, k_block, tile_shape};
+use self::blocking::{MAX_COLS, MAX_ROWS, cut, k_block, tile_shape};
 use self::kernel::{A_STRIDE, Format, Kernel, Session};
 use self::pack::{Encoding, pack_panels, pack_rows};
 pub(crate) use self::scratch::{Scratch, TileScratch};
+pub(crate) use self::slabs::SharedScratch;
+use self::slabs::Slab;
 pub(crate) use self::view::{Element, MatrixMut, MatrixRef, View, ViewMut};
 use super::isa::Isa;
 use super::pool::Pool;
@@ -228,6 +231,9 @@ pub(crate) fn matmul<'a>(
 ) {
     let product = Product::new(isa, a.into(), b.into(), Output::Matrix(c.into(), epilogue));
     let (m, n) = (product.m, product.n);
+    if let Some(cut) = cut(m, n, product.units(), product.kernel, product.can_share()) {
+        return slabs::multiply(pool, &product, cut);
+    }
     let (rows, cols) = tile_shape(m, n, product.units(), product.kernel);
     let across = n.div_ceil(cols);
     pool.run_with_worker(m.div_ceil(rows) * across, &|tile, worker| {
@@ -342,53 +348,90 @@ impl<'a> Product<'a> {
         self.format().units(self.k)
     }
 
+    /// Whether A is packed as `[panel][unit][mr]` rather than by rows: its rows lie side by side.
+    fn a_by_k(&self) -> bool {
+        self.a.rows_side_by_side() && !self.kernel.by_k.is_empty()
+    }
+
+    /// Which operands cost something to pack, so that tiles gain by sharing them.
+    fn can_share(&self) -> (bool, bool) {
+        (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)))
+    }
+
     /// Computes one tile of C. `cols` begins at a panel of B, and the tile has at
     /// most `MAX_ROWS` × `MAX_COLS`.
     ///
     /// # Safety
     /// Nobody else may touch that part of C meanwhile.
     unsafe fn tile(&self, rows: Range<usize>, cols: Range<usize>, scratch: &mut TileScratch) {
+        let TileScratch { a, b, acc } = scratch;
+        self.add(&rows, &cols, 0..self.units(), None, a, b, acc);
+        // SAFETY: the caller's promise.
+        unsafe { self.finish(rows, cols, acc) };
+    }
+
+    /// Adds the blocks of k in `units` to the sums `acc` of a tile; the first one overwrites them. Operands that
+    /// are in `slab` need not be packed.
+    fn add(
+        &self,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        units: Range<usize>,
+        slab: Option<Slab<'_>>,
+        a_block: &mut [u32],
+        b_block: &mut [u32],
+        acc: &mut [f32],
+    ) {
         let Self {
             isa, kernel, encoding, ..
         } = *self;
-        let (units, nr) = (self.units(), kernel.nr);
+        let (all, nr) = (self.units(), kernel.nr);
         let stride = cols.len().next_multiple_of(nr);
-        let acc = &mut scratch.acc[..rows.len() * stride];
-        if units == 0 {
+        let acc = &mut acc[..rows.len() * stride];
+        if all == 0 {
             acc.fill(0.0);
         }
-        let block = k_block(units, kernel);
-        for start in (0..units).step_by(block) {
-            let count = block.min(units - start);
+        let block = k_block(all, kernel);
+        let by_k = self.a_by_k();
+        for start in units.clone().step_by(block) {
+            let count = block.min(units.end - start);
             let k_per_unit = self.format().k_per_unit();
             let ks = start * k_per_unit..self.k.min((start + count) * k_per_unit);
 
-            let a = self.a.part(rows.clone(), ks.clone());
-            let by_k = a.rows_side_by_side() && !kernel.by_k.is_empty();
-            if by_k {
-                let len = rows.len().next_multiple_of(kernel.mr) * count;
-                pack_panels(isa, encoding, a, kernel.mr, &mut scratch.a[..len]);
+            let a = if let Some(a) = slab.and_then(|slab| slab.a(start, count, rows.start)) {
+                a
             } else {
-                pack_rows(isa, encoding, a, &mut scratch.a);
-            }
+                let a = self.a.part(rows.clone(), ks.clone());
+                if by_k {
+                    let len = rows.len().next_multiple_of(kernel.mr) * count;
+                    pack_panels(isa, encoding, a, kernel.mr, &mut a_block[..len]);
+                } else {
+                    pack_rows(isa, encoding, a, a_block);
+                }
+                &*a_block
+            };
             let (b, panel_stride) = match &self.b {
                 Rhs::Plain(b) if rows.len() == 1 && !by_k && encoding == Encoding::Wide && single::takes(b) => {
                     let b = b.part(ks, cols.clone());
-                    single::multiply(isa, &scratch.a[..count], b, acc, start > 0);
+                    single::multiply(isa, &a[..count], b, acc, start > 0);
                     continue;
                 }
                 Rhs::Packed(packed) => {
-                    let panel = &packed.units[cols.start / nr * units * nr..];
-                    (&panel[start * nr..], units * nr)
+                    let panel = &packed.units[cols.start / nr * all * nr..];
+                    (&panel[start * nr..], all * nr)
                 }
                 Rhs::Plain(b) => {
-                    let dst = &mut scratch.b[..stride * count];
-                    pack_panels(isa, encoding, b.part(ks, cols.clone()).t(), nr, dst);
-                    (&*dst, count * nr)
+                    if let Some(b) = slab.and_then(|slab| slab.b(start, count, cols.start)) {
+                        (b, count * nr)
+                    } else {
+                        let dst = &mut b_block[..stride * count];
+                        pack_panels(isa, encoding, b.part(ks, cols.clone()).t(), nr, dst);
+                        (&*dst, count * nr)
+                    }
                 }
             };
             let panels = Panels {
-                a: &scratch.a,
+                a,
                 by_k,
                 b,
                 panel_stride,
@@ -396,15 +439,14 @@ impl<'a> Product<'a> {
             };
             panels.multiply(kernel, rows.len(), acc, stride, start > 0);
         }
-        // SAFETY: the caller's promise.
-        unsafe { self.finish(rows, cols, acc, stride) };
     }
 
     /// Writes the finished tile `acc` to C.
     ///
     /// # Safety
     /// As [`Product::tile`].
-    unsafe fn finish(&self, rows: Range<usize>, cols: Range<usize>, acc: &mut [f32], stride: usize) {
+    unsafe fn finish(&self, rows: Range<usize>, cols: Range<usize>, acc: &mut [f32]) {
+        let stride = cols.len().next_multiple_of(self.kernel.nr);
         let (c, alpha, accumulate) = match &self.output {
             Output::Matrix(c, Epilogue { alpha, accumulate }) => (c, *alpha, *accumulate),
             Output::Each(each) => {

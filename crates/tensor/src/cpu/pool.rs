@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::matmul::Scratch;
+use super::matmul::{Scratch, SharedScratch};
 
 /// How often a thread looks again before it sleeps: some tens of
 /// microseconds, longer than the gap between two kernels, too short to be felt
@@ -84,6 +84,8 @@ pub(crate) struct Pool {
     /// One per worker, allocated here so that no later task needs to, whichever
     /// worker it falls to. The pages are committed at first touch.
     scratch: Box<[Mutex<Scratch>]>,
+    /// One for all workers.
+    shared_scratch: Mutex<SharedScratch>,
 }
 
 impl Pool {
@@ -109,6 +111,7 @@ impl Pool {
             workers: Vec::with_capacity(threads - 1),
             caller: Mutex::new(()),
             scratch: (0..threads).map(|_| Mutex::new(Scratch::new())).collect(),
+            shared_scratch: Mutex::new(SharedScratch::new()),
         };
         for worker in 1..threads {
             let shared = Arc::clone(&pool.shared);
@@ -133,6 +136,11 @@ impl Pool {
     /// worker that runs it, and once: a second request waits forever.
     pub(crate) fn scratch(&self, worker: usize) -> MutexGuard<'_, Scratch> {
         lock(&self.scratch[worker])
+    }
+
+    /// The memory that workers share. For the caller of a job, not for its tasks.
+    pub(crate) fn shared(&self) -> MutexGuard<'_, SharedScratch> {
+        lock(&self.shared_scratch)
     }
 
     /// Calls `task(i)` once for every `i < tasks` and returns when all are done.

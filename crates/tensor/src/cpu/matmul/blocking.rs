@@ -57,6 +57,62 @@ pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel) -> (
     (rows, cols)
 }
 
+/// Units of a slab of packed operands. Two of them are read while they are written and should stay in the caches.
+const SLAB: usize = 1 << 19;
+/// Memory for one slab: a block of as many lines as a region can have.
+pub(super) const MAX_SLAB: usize = 1 << 21;
+/// Sums that can wait between slabs.
+pub(super) const MAX_SUMS: usize = 1 << 22;
+/// Lines that one task packs: a multiple of the width of every panel.
+pub(super) const PACK_LINES: usize = 192;
+/// Multiply-adds of a product from which on a barrier costs less than it saves.
+const SHARING_PAYS: usize = 1 << 26;
+
+/// How a product is cut up whose operands are packed by all workers together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Rows and columns of a tile.
+    pub(super) tile: (usize, usize),
+    /// Rows and columns of a region, in whole tiles: what is computed at a time.
+    pub(super) region: (usize, usize),
+    /// Units of a block of k.
+    pub(super) block: usize,
+    /// Units of a slab, in whole blocks.
+    pub(super) slab: usize,
+    /// Whether A and B are packed together.
+    pub(super) shares: (bool, bool),
+}
+
+/// Cuts up a product of which A and B can be shared as `can_share` says; none if no tile would gain.
+pub(super) fn cut(m: usize, n: usize, units: usize, kernel: &Kernel, can_share: (bool, bool)) -> Option<Cut> {
+    let tile = tile_shape(m, n, units, kernel);
+    let shares = (can_share.0 && n > tile.1, can_share.1 && m > tile.0);
+    if !(shares.0 || shares.1) || m.saturating_mul(n).saturating_mul(units) < SHARING_PAYS {
+        return None;
+    }
+    let block = k_block(units);
+    let mut region = (m.next_multiple_of(tile.0), n.next_multiple_of(tile.1));
+    loop {
+        // Rows of A in the layout by rows are a little longer.
+        let lines = if shares.0 { region.0 + region.0 / 8 } else { 0 } + if shares.1 { region.1 } else { 0 };
+        let slab = (SLAB / (lines * block)).max(1) * block;
+        if lines * block <= MAX_SLAB && (slab >= units || region.0 * region.1 <= MAX_SUMS) {
+            return Some(Cut {
+                tile,
+                region,
+                block,
+                slab,
+                shares,
+            });
+        }
+        if region.0 > tile.0 && (region.0 >= region.1 || region.1 == tile.1) {
+            region.0 = (region.0 / 2).next_multiple_of(tile.0);
+        } else {
+            region.1 = (region.1 / 2).next_multiple_of(tile.1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::kernel;
