@@ -6,7 +6,7 @@
 //! nothing but k: so a row of the product has the same bits whichever other
 //! rows, columns, tiles and threads there are.
 
-use super::kernel::Kernel;
+use super::kernel::{A_STRIDE, Kernel};
 
 /// The longest block of k of any kernel, in units (an f32, or a pair of bf16): a panel of A
 /// and one of B fit the nearest caches.
@@ -93,10 +93,11 @@ pub(super) fn cut(m: usize, n: usize, units: usize, kernel: &Kernel, can_share: 
     let block = k_block(units);
     let mut region = (m.next_multiple_of(tile.0), n.next_multiple_of(tile.1));
     loop {
-        // Rows of A in the layout by rows are a little longer.
-        let lines = if shares.0 { region.0 + region.0 / 8 } else { 0 } + if shares.1 { region.1 } else { 0 };
-        let slab = (SLAB / (lines * block)).max(1) * block;
-        if lines * block <= MAX_SLAB && (slab >= units || region.0 * region.1 <= MAX_SUMS) {
+        // A takes most when it is packed by rows.
+        let of_a = if shares.0 { region.0 * A_STRIDE } else { 0 };
+        let of_b = if shares.1 { region.1 * block } else { 0 };
+        let slab = (SLAB / (of_a + of_b)).max(1) * block;
+        if of_a + of_b <= MAX_SLAB && (slab >= units || region.0 * region.1 <= MAX_SUMS) {
             return Some(Cut {
                 tile,
                 region,
@@ -133,6 +134,41 @@ mod tests {
                             let (rows, cols) = tile_shape(m, n, units, kernel);
                             assert!(rows.is_multiple_of(kernel.mr) && rows <= MAX_ROWS);
                             assert!(cols.is_multiple_of(kernel.nr) && cols <= MAX_COLS);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slabs_and_their_sums_fit_the_shared_memory() {
+        for isa in Isa::supported() {
+            for format in [kernel::Format::F32, kernel::Format::Bf16Pairs] {
+                let Some(kernel) = kernel::find(isa, format) else {
+                    continue;
+                };
+                assert!(PACK_LINES.is_multiple_of(kernel.mr) && PACK_LINES.is_multiple_of(kernel.nr));
+                for m in [1, 384, 385, 1536, 4096, 32768, 65536] {
+                    for n in [1, 384, 1536, 9000, 32768, 65536] {
+                        for units in [1, 192, 256, 2000, 8192, 100_000] {
+                            for can_share in [(true, true), (true, false), (false, true), (false, false)] {
+                                let Some(cut) = cut(m, n, units, kernel, can_share) else {
+                                    continue;
+                                };
+                                assert!(cut.region.0.is_multiple_of(cut.tile.0) && cut.region.0 > 0);
+                                assert!(cut.region.1.is_multiple_of(cut.tile.1) && cut.region.1 > 0);
+                                assert!(cut.slab.is_multiple_of(cut.block) && cut.slab > 0);
+                                let by_rows = cut.region.0 * cut.slab.div_ceil(cut.block) * A_STRIDE;
+                                let a = if cut.shares.0 {
+                                    by_rows.max(cut.region.0 * cut.slab)
+                                } else {
+                                    0
+                                };
+                                let b = if cut.shares.1 { cut.region.1 * cut.slab } else { 0 };
+                                assert!(a + b <= MAX_SLAB, "{m} {n} {units} {cut:?}");
+                                assert!(units <= cut.slab || cut.region.0 * cut.region.1 <= MAX_SUMS);
+                            }
                         }
                     }
                 }

@@ -363,6 +363,58 @@ fn a_tile_packed_by_its_task_gives_the_bits_of_one_packed_for_all() {
     }
 }
 
+/// Weight gradients: operands packed by all workers, in slabs, for regions of C.
+#[test]
+fn slabs_and_regions_change_no_bits() {
+    let pools = [1, 3].map(|threads| Pool::new(threads).unwrap());
+    let (m, n, k) = (107, 150, 1300);
+    let (a, b, c) = (random(m * k, 15), random(k * n, 16), random(m * n, 17));
+    let mut scratch = Scratch::new();
+    let layouts = [Layout::ByRows, Layout::ByColumns];
+    for isa in Isa::supported() {
+        for (case, bf16) in (0..8).zip([false, true].into_iter().cycle()) {
+            let (a_layout, b_layout) = (layouts[case / 2 % 2], layouts[case / 4]);
+            let (a, b) = (arrange(&a, m, k, a_layout), arrange(&b, k, n, b_layout));
+            let (a16, b16) = (round(&a), round(&b));
+            let operands = || -> (MatrixRef, MatrixRef) {
+                if bf16 {
+                    (view(&a16, m, k, a_layout).into(), view(&b16, k, n, b_layout).into())
+                } else {
+                    (view(&a, m, k, a_layout).into(), view(&b, k, n, b_layout).into())
+                }
+            };
+            let mut expected = c.clone();
+            let (left, right) = operands();
+            let out = ViewMut::row_major(&mut expected, m, n);
+            tile_matmul(isa, left, right, out, Epilogue::ADD, &mut scratch.tiles);
+            for (blocks, shares) in [
+                (1, (true, true)),
+                (2, (true, false)),
+                (9, (true, true)),
+                (1, (false, true)),
+            ] {
+                for pool in &pools {
+                    let mut found = c.clone();
+                    let (left, right) = operands();
+                    let out = ViewMut::row_major(&mut found, m, n).into();
+                    let product = Product::new(isa, left, right.into(), out, Epilogue::ADD);
+                    let (mr, nr) = (product.kernel.mr, product.kernel.nr);
+                    let block = k_block(product.units());
+                    let cut = blocking::Cut {
+                        tile: (2 * mr, nr),
+                        region: (4 * mr, 3 * nr),
+                        block,
+                        slab: block * blocks,
+                        shares,
+                    };
+                    slabs::multiply(pool, &product, cut);
+                    assert!(bits(&found) == bits(&expected), "{isa:?} {case} {bf16} {cut:?}");
+                }
+            }
+        }
+    }
+}
+
 /// A loss that turned into NaN must be seen where it arose, and nowhere else.
 #[test]
 fn padding_spreads_no_infinities() {
