@@ -90,7 +90,7 @@ pub(super) fn cut(m: usize, n: usize, units: usize, kernel: &Kernel, can_share: 
     if !(shares.0 || shares.1) || m.saturating_mul(n).saturating_mul(units) < SHARING_PAYS {
         return None;
     }
-    let block = k_block(units);
+    let block = k_block(units, kernel);
     let mut region = (m.next_multiple_of(tile.0), n.next_multiple_of(tile.1));
     loop {
         // A takes most when it is packed by rows.

@@ -399,7 +399,7 @@ fn slabs_and_regions_change_no_bits() {
                     let out = ViewMut::row_major(&mut found, m, n).into();
                     let product = Product::new(isa, left, right.into(), out, Epilogue::ADD);
                     let (mr, nr) = (product.kernel.mr, product.kernel.nr);
-                    let block = k_block(product.units());
+                    let block = k_block(product.units(), product.kernel);
                     let cut = blocking::Cut {
                         tile: (2 * mr, nr),
                         region: (4 * mr, 3 * nr),
