@@ -397,7 +397,7 @@ fn slabs_and_regions_change_no_bits() {
                     let mut found = c.clone();
                     let (left, right) = operands();
                     let out = ViewMut::row_major(&mut found, m, n).into();
-                    let product = Product::new(isa, left, right.into(), out, Epilogue::ADD);
+                    let product = Product::new(isa, left, right.into(), Output::Matrix(out, Epilogue::ADD));
                     let (mr, nr) = (product.kernel.mr, product.kernel.nr);
                     let block = k_block(product.units(), product.kernel);
                     let cut = blocking::Cut {
