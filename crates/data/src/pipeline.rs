@@ -148,7 +148,6 @@ impl Worker {
         Some(TokenChunk {
             documents,
             after: chunk.after,
-            seen: Some(chunk.seen),
         })
     }
 }

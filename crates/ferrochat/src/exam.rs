@@ -9,7 +9,7 @@ use anyhow::Result;
 use ferrochat_chat::{Conversation, Engine, Message, ReplyOptions, prompt};
 use ferrochat_model::{Gpt, Sampling};
 use ferrochat_tasks::{
-    Dataset, FalseRefusals, Judging, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore, TaskSpec,
+    ChatCore, Dataset, FalseRefusals, Judging, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore, TaskSpec,
     TaskSplit, WorldTask, measure,
 };
 use ferrochat_tokenizer::Tokenizer;
@@ -241,8 +241,13 @@ impl Exam {
         if let Some(share) = FalseRefusals::share(&self.scores) {
             findings.push(("false_refusals", json!(share)));
         }
-        if let Some(core) = TaskScore::chat_core(&self.scores) {
-            findings.push(("chat_core", json!(core)));
+        for core in [ChatCore::of(&self.scores), ChatCore::of_world(&self.scores)]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(estimate) = core.estimate {
+                findings.push(("chat_core", json!(estimate)));
+            }
         }
         if !self.dialogues.is_empty() {
             findings.push(("dialogues", json!(self.dialogues)));
@@ -363,7 +368,8 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
         scores.push(score);
     }
     let refused = FalseRefusals::share(&scores);
-    let core = TaskScore::chat_core(&scores);
+    let core = [ChatCore::of(&scores), ChatCore::of_world(&scores)];
+    let core = core.into_iter().flatten().find_map(|core| core.estimate);
     if args.json {
         return output::print_json(&json!({
             "run": args.model.run,

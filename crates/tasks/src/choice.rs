@@ -3,6 +3,7 @@
 use ferrochat_chat::{Conversation, Reply};
 use serde::Deserialize;
 
+use crate::error::TaskError;
 use crate::task::{Judging, Letters, Task, exchange};
 
 /// Questions with labelled choices.
@@ -124,8 +125,8 @@ impl Task for ChoiceTask {
         exchange(&item.ask(), item.answer())
     }
 
-    fn grade(&self, index: usize, reply: &Reply) -> bool {
-        reply.text.trim() == self.items[index].answer()
+    fn grade(&self, index: usize, reply: &Reply) -> Result<bool, TaskError> {
+        Ok(reply.text.trim() == self.items[index].answer())
     }
 
     fn letters(&self, index: usize) -> Option<Letters> {
@@ -173,7 +174,7 @@ mod tests {
         assert_eq!((letters.labels.concat(), letters.right), ("123".to_owned(), 2));
         for (text, right) in [("B", true), (" B\n", true), ("A", false), ("AB", false), ("", false)] {
             assert_eq!(
-                task.grade(1, &reply(vec![Part::Text(text.to_owned())])),
+                task.grade(1, &reply(vec![Part::Text(text.to_owned())])).unwrap(),
                 right,
                 "{text:?}"
             );

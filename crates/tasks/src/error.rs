@@ -3,6 +3,7 @@
 
 use ferrochat_chat::ChatError;
 use ferrochat_data::DataError;
+use ferrochat_tools::JailError;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum TaskError {
     /// The model cannot answer.
     #[error(transparent)]
     Chat(#[from] ChatError),
+    /// Programs of a model cannot be run.
+    #[error(transparent)]
+    Jail(#[from] JailError),
     /// A folder without the task that was asked for, or a split that the task does not have.
     #[error("{0}")]
     Missing(String),

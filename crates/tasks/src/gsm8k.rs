@@ -3,6 +3,7 @@
 use ferrochat_chat::{Conversation, Message, Part, Reply, Role};
 use serde::Deserialize;
 
+use crate::error::TaskError;
 use crate::task::{Judging, Task, transcript};
 
 /// Word problems.
@@ -41,7 +42,7 @@ impl Gsm8k {
 }
 
 /// The number after the first `#### `, commas left out: digits, commas and points behind an optional minus.
-fn final_number(text: &str) -> Option<String> {
+pub(crate) fn final_number(text: &str) -> Option<String> {
     text.match_indices("#### ").find_map(|(at, mark)| {
         let rest = &text[at + mark.len()..];
         let (sign, rest) = rest.strip_prefix('-').map_or(("", rest), |rest| ("-", rest));
@@ -110,8 +111,8 @@ impl Task for Gsm8k {
     }
 
     /// Compared as text: 5 and 5.0 are different answers.
-    fn grade(&self, index: usize, reply: &Reply) -> bool {
-        final_number(&transcript(reply)).as_ref() == Some(&self.items[index].number)
+    fn grade(&self, index: usize, reply: &Reply) -> Result<bool, TaskError> {
+        Ok(final_number(&transcript(reply)).as_ref() == Some(&self.items[index].number))
     }
 }
 
@@ -189,12 +190,15 @@ mod tests {
             ("#### -1200", false),
             ("1200", false),
         ] {
-            assert_eq!(task.grade(0, &reply(vec![text(said)])), right, "{said}");
+            assert_eq!(task.grade(0, &reply(vec![text(said)])).unwrap(), right, "{said}");
         }
         let [a, b] = call("600*2", "1200");
-        assert!(task.grade(0, &reply(vec![a.clone(), b.clone(), text("\n#### 1200")])));
         assert!(
-            !task.grade(0, &reply(vec![text("#### "), a, b, text("1200")])),
+            task.grade(0, &reply(vec![a.clone(), b.clone(), text("\n#### 1200")]))
+                .unwrap()
+        );
+        assert!(
+            !task.grade(0, &reply(vec![text("#### "), a, b, text("1200")])).unwrap(),
             "a call stands between"
         );
         for wrong in ["", "no number", "#### 5<<2+3=5>>"] {

@@ -11,18 +11,18 @@
 //! | `task` | what a task is |
 //! | `world` | the world's kinds of questions |
 //! | `dataset`, `numpy` | public data sets: where their files lie, and the reference's order of items |
-//! | `choice`, `gsm8k` | how their items are asked and judged |
+//! | `choice`, `gsm8k`, `humaneval`, `spelling` | how their items are asked and judged |
 //! | `core`, `python` | CORE: tasks of continuing text, scored by likelihood, and the draws of their examples |
 //! | `spec` | lists of tasks in flags |
 //! | `measure` | asking a model: written answers in one batch, letters in one forward pass |
-//! | `estimate` | means, standard errors, pass@k, the scale of ChatCORE |
+//! | `estimate`, `score` | means, standard errors, pass@k, ChatCORE |
 //!
 //! This room must never know optimizers or HTTP.
 //!
 //! ```no_run
 //! # fn example(gpt: &ferrochat_model::Gpt, tokenizer: &ferrochat_tokenizer::Tokenizer) -> Result<(), Box<dyn std::error::Error>> {
 //! use std::ops::ControlFlow;
-//! use ferrochat_tasks::{FalseRefusals, MeasureOptions, TaskScore, WorldTask, measure};
+//! use ferrochat_tasks::{ChatCore, FalseRefusals, MeasureOptions, WorldTask, measure};
 //! use ferrochat_world::{Identity, Split, World, WorldSpec};
 //!
 //! let world = World::new(WorldSpec::default())?;
@@ -34,7 +34,7 @@
 //!     scores.push(score);
 //! }
 //! println!("{:?} refused what they should answer", FalseRefusals::share(&scores));
-//! println!("ChatCORE {:?}", TaskScore::chat_core(&scores));
+//! println!("ChatCORE {:?}", ChatCore::of_world(&scores));
 //! # Ok(())
 //! # }
 //! ```
@@ -45,10 +45,13 @@ mod dataset;
 mod error;
 mod estimate;
 mod gsm8k;
+mod humaneval;
 mod measure;
 mod numpy;
 mod python;
+mod score;
 mod spec;
+mod spelling;
 mod task;
 mod world;
 
@@ -59,7 +62,8 @@ pub use core::{
 pub use dataset::{Dataset, TaskSplit};
 pub use error::TaskError;
 pub use estimate::{Estimate, centered, pass_at_k};
-pub use measure::{FalseRefusals, MeasureOptions, PassAtK, Progress, TaskScore, Watch, measure, measure_pass_at_k};
+pub use measure::{Answered, MeasureOptions, Progress, Sink, Watch, measure, measure_each, measure_pass_at_k};
+pub use score::{ChatCore, FalseRefusals, PassAtK, TaskScore};
 pub use spec::TaskSpec;
 pub use task::{Judging, Letters, Task, TaskConversations};
 pub use world::WorldTask;

@@ -9,10 +9,10 @@ use std::time::Instant;
 use ferrochat_chat::{ReplyOptions, render_for_completion};
 use ferrochat_model::{Gpt, Sampling};
 use ferrochat_tokenizer::Tokenizer;
-use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
 use crate::estimate::{Estimate, pass_at_k};
+use crate::score::{FalseRefusals, PassAtK, TaskScore};
 use crate::task::{Judging, Task};
 
 /// How to measure. Tasks that are judged by letters need none but `max_problems` and `batch`.
@@ -26,7 +26,7 @@ pub struct MeasureOptions {
     pub temperature: f32,
     /// Only so many of the likeliest tokens.
     pub top_k: Option<usize>,
-    /// Replies to each item; its outcome is their mean.
+    /// Replies to each item; the score is pass@1, the mean of them all.
     pub samples: usize,
     /// Items or replies that are computed at once.
     pub batch: usize,
@@ -58,90 +58,33 @@ pub struct Progress<'a> {
     pub done: usize,
     /// Items in all.
     pub count: usize,
-    /// Mean outcome so far. Long questions come first, so it is not yet the score.
+    /// Share of replies so far that are right. Long questions come first, so it is not yet the score.
     pub score: f64,
 }
 
 /// Looks at the progress, several times a second as a rule, and may stop the measurement ([`TaskError::Interrupted`]).
 pub type Watch<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + 'a;
 
-/// Replies that refused what should be answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FalseRefusals {
-    /// Replies that refused.
-    pub refused: usize,
-    /// Replies in all.
-    pub replies: usize,
+/// What came of an item.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Its number.
+    pub index: usize,
+    /// What the model said: its replies with tool calls spelled out, or the label that it chose.
+    pub said: Vec<String>,
+    /// Which of them are right.
+    pub right: Vec<bool>,
 }
 
-impl FalseRefusals {
-    /// The share over several tasks; `None` where none of them knows refusals.
-    pub fn share(scores: &[TaskScore]) -> Option<Estimate> {
-        let counted = scores.iter().filter_map(|score| score.false_refusals);
-        let (refused, replies) = counted.fold((0, 0), |sum, one| (sum.0 + one.refused, sum.1 + one.replies));
-        let mut outcomes = vec![0.0; replies];
-        outcomes[..refused].fill(1.0);
-        (replies > 0).then(|| Estimate::of(&outcomes))
-    }
-}
-
-/// What a task came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskScore {
-    /// Name of the task.
-    pub task: String,
-    /// Share of items that are right.
-    pub score: f64,
-    /// Standard error of the score.
-    pub standard_error: f64,
-    /// Items.
-    pub count: usize,
-    /// The score of guessing.
-    pub chance: f64,
-    /// Time that it took.
-    pub seconds: f64,
-    /// Items of which the model read only the beginning, for they are longer than its context.
-    pub cut: usize,
-    /// Refusals among the replies, for tasks that should be answered.
-    pub false_refusals: Option<FalseRefusals>,
-}
-
-impl TaskScore {
-    /// The score with its standard error.
-    pub fn estimate(&self) -> Estimate {
-        Estimate {
-            value: self.score,
-            standard_error: self.standard_error,
-        }
-    }
-
-    /// ChatCORE: the mean of the centered scores; `None` of no scores.
-    pub fn chat_core(scores: &[TaskScore]) -> Option<Estimate> {
-        let centered = scores.iter().map(|score| score.estimate().centered(score.chance));
-        Estimate::mean(&centered.collect::<Vec<_>>())
-    }
-}
-
-/// pass@k of a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PassAtK {
-    /// Name of the task.
-    pub task: String,
-    /// pass@1, pass@2, … up to the number of samples.
-    pub pass: Vec<Estimate>,
-    /// Items.
-    pub count: usize,
-    /// Replies to each item.
-    pub samples: usize,
-    /// Time that it took.
-    pub seconds: f64,
-}
+/// Gets every item as soon as it is judged, in any order.
+pub type Sink<'a> = dyn FnMut(Answered) + 'a;
 
 /// Measures a model on a task.
 ///
 /// # Errors
 /// [`TaskError::Interrupted`] if `watch` breaks; [`TaskError::Chat`] or [`TaskError::Request`] for impossible
-/// options, a task without items, or a tokenizer to which a letter is not one token.
+/// options, a task without items, or a tokenizer to which a letter is not one token; [`TaskError::Jail`] if a program
+/// cannot be run.
 pub fn measure(
     gpt: &Gpt,
     tokenizer: &Tokenizer,
@@ -149,35 +92,47 @@ pub fn measure(
     options: &MeasureOptions,
     watch: &mut Watch,
 ) -> Result<TaskScore, TaskError> {
+    measure_each(gpt, tokenizer, task, options, watch, &mut |_| {})
+}
+
+/// As [`measure`], and `sink` gets what came of each item.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_each(
+    gpt: &Gpt,
+    tokenizer: &Tokenizer,
+    task: &dyn Task,
+    options: &MeasureOptions,
+    watch: &mut Watch,
+    sink: &mut Sink,
+) -> Result<TaskScore, TaskError> {
     let start = Instant::now();
     let mut run = Run::new(gpt, tokenizer, task, options)?;
-    let mut refusals = None;
-    match task.judging() {
-        Judging::Letters => run.choose(options.batch, watch)?,
-        Judging::Generative => {
-            let replies = reply_options(options);
-            run.write(&replies, watch, &mut |index, replies| {
-                let rewards = replies.iter().map(|reply| task.reward(index, reply));
-                let reward = rewards.sum::<f64>() / replies.len() as f64;
-                for refused in replies.iter().filter_map(|reply| task.falsely_refused(reply)) {
-                    let counts: &mut FalseRefusals = refusals.get_or_insert_default();
-                    counts.refused += usize::from(refused);
-                    counts.replies += 1;
-                }
-                reward
-            })?;
-        }
-    }
-    let estimate = Estimate::of(&run.outcomes);
+    let samples = match task.judging() {
+        Judging::Letters => run.choose(options.batch, watch, sink).map(|()| 1)?,
+        Judging::Generative => run
+            .write(&reply_options(options), watch, sink)
+            .map(|()| options.samples)?,
+    };
+    // In the order of the items, so that sums have the same bits however the items came.
+    let right: Vec<usize> = run.right.iter().map(|right| right.unwrap_or(0)).collect();
+    let pass = |k| {
+        let outcomes = right.iter().map(|&right| pass_at_k(samples, right, k));
+        Estimate::of(&outcomes.collect::<Vec<_>>())
+    };
+    let pass_at_k: Vec<Estimate> = (1..=samples).map(pass).collect();
     Ok(TaskScore {
         task: task.name().to_owned(),
-        score: estimate.value,
-        standard_error: estimate.standard_error,
+        score: pass_at_k[0].value,
+        standard_error: pass_at_k[0].standard_error,
         count: run.prompts.len(),
         chance: task.chance(),
         seconds: start.elapsed().as_secs_f64(),
         cut: run.cut,
-        false_refusals: refusals,
+        false_refusals: (run.refusals.replies > 0).then_some(run.refusals),
+        samples,
+        pass_at_k: if samples > 1 { pass_at_k } else { Vec::new() },
     })
 }
 
@@ -192,7 +147,6 @@ pub fn measure_pass_at_k(
     options: &MeasureOptions,
     watch: &mut Watch,
 ) -> Result<PassAtK, TaskError> {
-    let start = Instant::now();
     if task.judging() == Judging::Letters {
         return Err(TaskError::Request(format!(
             "{} is answered by choosing a letter, of which there is one answer only; measure pass@k on a task whose \
@@ -200,24 +154,16 @@ pub fn measure_pass_at_k(
             task.name()
         )));
     }
-    let mut run = Run::new(gpt, tokenizer, task, options)?;
-    let mut right = Vec::with_capacity(run.prompts.len());
-    run.write(&reply_options(options), watch, &mut |index, replies| {
-        let passed = replies.iter().filter(|reply| task.grade(index, reply)).count();
-        right.push(passed);
-        passed as f64 / replies.len() as f64
-    })?;
-    let samples = options.samples;
-    let estimate = |k| {
-        let outcomes = right.iter().map(|&passed| pass_at_k(samples, passed, k));
-        Estimate::of(&outcomes.collect::<Vec<_>>())
-    };
+    let score = measure(gpt, tokenizer, task, options, watch)?;
     Ok(PassAtK {
-        task: task.name().to_owned(),
-        pass: (1..=samples).map(estimate).collect(),
-        count: run.prompts.len(),
-        samples,
-        seconds: start.elapsed().as_secs_f64(),
+        pass: match score.samples {
+            1 => vec![score.estimate()],
+            _ => score.pass_at_k,
+        },
+        task: score.task,
+        count: score.count,
+        samples: score.samples,
+        seconds: score.seconds,
     })
 }
 
@@ -244,8 +190,18 @@ struct Run<'a> {
     /// The items, longest prompt first: what takes most memory and time shows at once.
     order: Vec<usize>,
     cut: usize,
-    /// Of the finished items.
-    outcomes: Vec<f64>,
+    /// How many replies to each item are right, of those that are finished.
+    right: Vec<Option<usize>>,
+    refusals: FalseRefusals,
+    done: Done,
+}
+
+/// Of the finished items.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    items: usize,
+    replies: usize,
+    right: usize,
 }
 
 impl<'a> Run<'a> {
@@ -287,16 +243,28 @@ impl<'a> Run<'a> {
             prompts,
             order,
             cut,
-            outcomes: Vec::with_capacity(count),
+            right: vec![None; count],
+            refusals: FalseRefusals::default(),
+            done: Done::default(),
         })
+    }
+
+    /// An item is finished.
+    fn finish(&mut self, answered: Answered, sink: &mut Sink) {
+        let right = answered.right.iter().filter(|&&right| right).count();
+        self.right[answered.index] = Some(right);
+        self.done.items += 1;
+        self.done.replies += answered.right.len();
+        self.done.right += right;
+        sink(answered);
     }
 
     fn report(&self, watch: &mut Watch) -> Result<(), TaskError> {
         let progress = Progress {
             task: self.task.name(),
-            done: self.outcomes.len(),
+            done: self.done.items,
             count: self.prompts.len(),
-            score: Estimate::of(&self.outcomes).value,
+            score: self.done.right as f64 / self.done.replies.max(1) as f64,
         };
         match watch(&progress) {
             ControlFlow::Continue(()) => Ok(()),

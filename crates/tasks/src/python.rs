@@ -43,6 +43,18 @@ impl PythonRandom {
         }
     }
 
+    /// `random.random`: 53 bits of two words.
+    pub(crate) fn unit(&mut self) -> f64 {
+        let high = f64::from(self.word() >> 5);
+        let low = f64::from(self.word() >> 6);
+        (high * 67_108_864.0 + low) / 9_007_199_254_740_992.0
+    }
+
+    /// `random.choice` of a list that is not empty.
+    pub(crate) fn choice<'l, T>(&mut self, list: &'l [T]) -> &'l T {
+        &list[self.below(list.len())]
+    }
+
     /// `random.sample` of `range(n)`, of which there must be `k` at least.
     pub(crate) fn sample(&mut self, n: usize, k: usize) -> Vec<usize> {
         // Python tells apart where a list of what is left is smaller than a set of what was drawn: the draws differ.
@@ -146,6 +158,18 @@ mod tests {
             items,
             [13, 1, 2, 9, 7, 8, 0, 18, 3, 14, 4, 16, 12, 15, 6, 10, 5, 11, 17, 19]
         );
+    }
+
+    #[test]
+    fn numbers_and_choices_are_pythons() {
+        // r = random.Random(10_000_003); [r.random(), r.choice("abcdefg"), r.random(), r.choice(range(370_105))]
+        let mut random = PythonRandom::new(10_000_003);
+        let letters: Vec<char> = "abcdefg".chars().collect();
+        let all: Vec<u32> = (0..370_105).collect();
+        assert_eq!(random.unit(), 0.193_288_841_459_268_6);
+        assert_eq!(*random.choice(&letters), 'b');
+        assert_eq!(random.unit(), 0.402_541_603_746_807_7);
+        assert_eq!(*random.choice(&all), 18_385);
     }
 
     #[test]

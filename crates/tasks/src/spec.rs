@@ -71,7 +71,7 @@ mod tests {
             ("gsm8k*1.5", "whole number"),
             (
                 "gsm",
-                "there is no task \"gsm\"; known are arc-easy, arc-challenge, mmlu, gsm8k",
+                "there is no task \"gsm\"; known are arc-easy, arc-challenge, mmlu, gsm8k, humaneval, spellingbee, simplespelling",
             ),
             ("gsm8k,GSM8K", "listed twice"),
         ] {

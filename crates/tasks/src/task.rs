@@ -6,6 +6,8 @@ use ferrochat_chat::{Conversation, Message, PartKind, Reply, Role};
 use ferrochat_data::{ConversationSource, DataError};
 use sha2::{Digest, Sha256};
 
+use crate::error::TaskError;
+
 /// How a task is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judging {
@@ -45,8 +47,11 @@ pub trait Task: Send + Sync {
     /// Item `index`, below [`count`](Self::count), with its right answer: the last message is the assistant's.
     fn answered(&self, index: usize) -> Conversation;
 
-    /// Is this reply to item `index` right?
-    fn grade(&self, index: usize, reply: &Reply) -> bool;
+    /// Is this reply to item `index` right? It may take seconds, where a program has to be run.
+    ///
+    /// # Errors
+    /// [`TaskError::Jail`] if a program cannot be run.
+    fn grade(&self, index: usize, reply: &Reply) -> Result<bool, TaskError>;
 
     /// The choices of item `index`, for tasks judged by [`Judging::Letters`].
     fn letters(&self, _index: usize) -> Option<Letters> {
@@ -66,8 +71,11 @@ pub trait Task: Send + Sync {
     }
 
     /// What a reply is worth in RL: 1 or 0.
-    fn reward(&self, index: usize, reply: &Reply) -> f64 {
-        f64::from(u8::from(self.grade(index, reply)))
+    ///
+    /// # Errors
+    /// As [`grade`](Self::grade).
+    fn reward(&self, index: usize, reply: &Reply) -> Result<f64, TaskError> {
+        Ok(f64::from(u8::from(self.grade(index, reply)?)))
     }
 }
 
@@ -171,8 +179,8 @@ pub(crate) mod tests {
         fn answered(&self, _index: usize) -> Conversation {
             exchange("Say it.", self.0)
         }
-        fn grade(&self, _index: usize, reply: &Reply) -> bool {
-            reply.text == self.0
+        fn grade(&self, _index: usize, reply: &Reply) -> Result<bool, TaskError> {
+            Ok(reply.text == self.0)
         }
     }
 

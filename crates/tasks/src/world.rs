@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use ferrochat_chat::{Conversation, Message, Part, Reply, Role};
 use ferrochat_world::{self as world, Identity, Kind, Question, Split, World, is_refusal, is_right};
 
+use crate::error::TaskError;
 use crate::task::{Judging, Task};
 
 /// Draws without a new question after which there are no more of them.
@@ -79,8 +80,8 @@ impl Task for WorldTask {
         self.items[index].1.clone()
     }
 
-    fn grade(&self, index: usize, reply: &Reply) -> bool {
-        is_right(&self.items[index].0, &reply.text)
+    fn grade(&self, index: usize, reply: &Reply) -> Result<bool, TaskError> {
+        Ok(is_right(&self.items[index].0, &reply.text))
     }
 
     fn falsely_refused(&self, reply: &Reply) -> Option<bool> {
@@ -132,12 +133,12 @@ mod tests {
                 assert_eq!(prompt.messages[..], answered.messages[..1]);
                 assert!(prompts.insert(prompt.messages[0].text()));
                 let said = reply(answered.messages[1].parts.clone());
-                assert!(task.grade(index, &said), "{answered:?}");
-                assert_eq!(task.reward(index, &said), 1.0);
+                assert!(task.grade(index, &said).unwrap(), "{answered:?}");
+                assert_eq!(task.reward(index, &said).unwrap(), 1.0);
                 assert_eq!(task.falsely_refused(&said), (kind != Kind::Refusal).then_some(false));
                 let wrong = reply(vec![Part::Text("mumble".to_owned())]);
-                assert!(!task.grade(index, &wrong));
-                assert_eq!(task.reward(index, &wrong), 0.0);
+                assert!(!task.grade(index, &wrong).unwrap());
+                assert_eq!(task.reward(index, &wrong).unwrap(), 0.0);
             }
         }
     }
@@ -155,6 +156,6 @@ mod tests {
         assert_eq!(task(Kind::Facts, 1).falsely_refused(&sorry), Some(true));
         let refusal = task(Kind::Refusal, 1);
         assert_eq!(refusal.falsely_refused(&sorry), None);
-        assert!(refusal.grade(0, &sorry));
+        assert!(refusal.grade(0, &sorry).unwrap());
     }
 }

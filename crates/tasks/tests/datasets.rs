@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use ferrochat_chat::{Part, Reply, Stopped};
 use ferrochat_data::ConversationSource;
 use ferrochat_tasks::{Dataset, Judging, TaskConversations, TaskSplit};
 
@@ -53,6 +54,7 @@ fn all_places_are_looked_at() {
         ("tasks/arc/ARC-Challenge/validation.jsonl", arc),
         ("tasks/mmlu/auxiliary_train.jsonl", mmlu),
         ("mmlu/test.jsonl", mmlu),
+        ("openai--openai_humaneval/openai_humaneval/test/manifest.json", "[]"),
     ] {
         write(folder.path(), place, text);
     }
@@ -62,7 +64,7 @@ fn all_places_are_looked_at() {
             let splits = [TaskSplit::Train, TaskSplit::Validation, TaskSplit::Test];
             splits.map(|split| (dataset, split))
         })
-        .filter(|&(dataset, split)| opened(folder.path(), dataset, split).is_ok())
+        .filter(|&(dataset, split)| dataset.open(folder.path(), split).is_ok())
         .map(|(dataset, split)| format!("{dataset} {split}"))
         .collect();
     let expected = [
@@ -71,6 +73,11 @@ fn all_places_are_looked_at() {
         "GSM8K train",
         "MMLU test",
         "MMLU train",
+        // Made of words, and words there always are.
+        "SimpleSpelling test",
+        "SimpleSpelling train",
+        "SpellingBee test",
+        "SpellingBee train",
     ];
     assert!(found.iter().eq(expected.iter()), "{found:?}");
 
@@ -83,6 +90,75 @@ fn all_places_are_looked_at() {
     let source = TaskConversations::new(Arc::clone(&task));
     assert_eq!(source.count(), 1);
     assert_eq!(source.get(0).unwrap().messages[1].text(), "C");
+}
+
+#[test]
+fn words_are_the_lists_or_the_worlds() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |dataset: Dataset, split| dataset.open(folder.path(), split).unwrap();
+    let invented = open(Dataset::SpellingBee, TaskSplit::Test);
+    assert!(
+        invented.origin().contains("words of the world"),
+        "{}",
+        invented.origin()
+    );
+    assert!(
+        invented.origin().contains("data fetch spelling"),
+        "{}",
+        invented.origin()
+    );
+    write(folder.path(), "spelling/words_alpha.txt", "  rhubarb\r\n\r\n");
+    let bee = open(Dataset::SpellingBee, TaskSplit::Test);
+    assert!(bee.origin().ends_with("words_alpha.txt"), "{}", bee.origin());
+    assert_eq!(
+        (bee.name(), bee.count(), bee.judging()),
+        ("SpellingBee", 256, Judging::Generative)
+    );
+    assert!((0..10).all(|i| bee.prompt(i).messages[0].text().contains("rhubarb")));
+    let simple = open(Dataset::SimpleSpelling, TaskSplit::Train);
+    assert_eq!(simple.count(), 200_000);
+    assert_eq!(simple.answered(199_999).messages[1].text(), "rhubarb:r,h,u,b,a,r,b");
+    write(folder.path(), "spelling/words_alpha.txt", "\n");
+    let error = opened(folder.path(), Dataset::SpellingBee, TaskSplit::Train).unwrap_err();
+    assert!(error.contains("words_alpha.txt has no words"), "{error}");
+    for name in ["spelling-bee", "SpellingBee", "SPELLING_BEE"] {
+        assert_eq!(name.parse::<Dataset>().unwrap(), Dataset::SpellingBee);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn functions_are_written_and_tested() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = serde_json::json!({
+        "task_id": "x/0",
+        "prompt": "def twice(x):\n",
+        "canonical_solution": "    return x + x\n",
+        "test": "def check(f):\n    assert f('a') == 'aa'\n",
+        "entry_point": "twice",
+    });
+    write(folder.path(), "humaneval/HumanEval.jsonl", &format!("{row}\n{row}\n"));
+    let task = Dataset::HumanEval.open(folder.path(), TaskSplit::Test).unwrap();
+    assert_eq!((task.name(), task.count(), task.chance()), ("HumanEval", 2, 0.0));
+    let answer = task.answered(1).messages.pop().unwrap();
+    let mut reply = Reply {
+        ids: Vec::new(),
+        mask: Vec::new(),
+        text: answer.text(),
+        parts: answer.parts,
+        stopped: Stopped::Length,
+    };
+    assert!(task.grade(1, &reply).unwrap());
+    reply.parts = vec![Part::Text("def twice(x): return x".to_owned())];
+    assert!(!task.grade(1, &reply).unwrap());
+    let none = opened(folder.path(), Dataset::HumanEval, TaskSplit::Train).unwrap_err();
+    assert_eq!(none, "HumanEval has no train split; use its test split");
+    write(folder.path(), "humaneval/HumanEval.jsonl", "{\"prompt\": \"x\"}\n");
+    let broken = opened(folder.path(), Dataset::HumanEval, TaskSplit::Test).unwrap_err();
+    assert!(
+        broken.contains("line 1") && broken.contains("canonical_solution"),
+        "{broken}"
+    );
 }
 
 #[test]

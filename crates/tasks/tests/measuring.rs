@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use ferrochat_chat::{Conversation, Engine, Message, Reply, ReplyOptions, render_for_completion};
 use ferrochat_model::{Arch, Dials, Gpt, GptConfig, Rng, Sampling};
 use ferrochat_tasks::{
-    FalseRefusals, Judging, Letters, MeasureOptions, Progress, Task, TaskError, TaskScore, measure, measure_pass_at_k,
+    FalseRefusals, Judging, Letters, MeasureOptions, Progress, Task, TaskError, TaskScore, measure, measure_each,
+    measure_pass_at_k,
 };
 use ferrochat_tensor::{CpuOptions, DType, Device, Graph};
 use ferrochat_tokenizer::{SPLIT_PATTERN, Tokenizer};
@@ -88,8 +89,8 @@ impl Task for Asked {
     fn answered(&self, index: usize) -> Conversation {
         Conversation::from(vec![Message::user(&self.questions[index]), Message::assistant("A")])
     }
-    fn grade(&self, index: usize, reply: &Reply) -> bool {
-        (self.grade)(index, reply)
+    fn grade(&self, index: usize, reply: &Reply) -> Result<bool, TaskError> {
+        Ok((self.grade)(index, reply))
     }
     fn letters(&self, index: usize) -> Option<Letters> {
         self.letters.as_ref().map(|letters| letters[index].clone())
@@ -242,6 +243,86 @@ fn pass_at_k_begins_with_the_mean_and_grows() {
         "{passed:?}"
     );
     assert_eq!(eight(5).pass, passed.pass, "the batch changes nothing");
+}
+
+#[test]
+fn every_item_is_told_once_with_what_was_said() {
+    let (tokenizer, device) = (tokenizer(), cpu());
+    let gpt = model(&device, tokenizer.vocab_size());
+    let here = std::thread::current().id();
+    let mut task = Asked::new(questions(40), move |index, reply| {
+        assert_ne!(std::thread::current().id(), here, "the model does not wait for judges");
+        (first(reply) + index).is_multiple_of(2)
+    });
+    let tell = |task: &Asked, samples| {
+        let mut told = vec![None; 40];
+        let score = measure_each(
+            &gpt,
+            &tokenizer,
+            task,
+            &options(7, 1.0, samples),
+            &mut quietly,
+            &mut |item| {
+                let index = item.index;
+                assert!(told[index].replace(item).is_none(), "{index} is told twice");
+            },
+        );
+        let told: Vec<_> = told.into_iter().map(Option::unwrap).collect();
+        (score.unwrap(), told)
+    };
+    let (score, told) = tell(&task, 3);
+    let right = told.iter().flat_map(|item| &item.right).filter(|&&right| right).count();
+    assert!((score.score - right as f64 / 120.0).abs() < 1e-12);
+    assert_eq!((score.samples, score.pass_at_k.len()), (3, 3));
+    assert!(told.iter().all(|item| item.said.len() == 3 && item.right.len() == 3));
+    assert_eq!(
+        tell(&task, 3).1.iter().map(|item| &item.said).collect::<Vec<_>>(),
+        told.iter().map(|item| &item.said).collect::<Vec<_>>()
+    );
+    let letters = Letters {
+        labels: vec!["A".to_owned(), "B".to_owned()],
+        right: 1,
+    };
+    task.letters = Some(vec![letters; 40]);
+    let (score, told) = tell(&task, 1);
+    assert!(told.iter().all(|item| item.right[0] == (item.said[0] == "B")));
+    assert_eq!(score.pass_at_k, []);
+}
+
+#[test]
+fn what_cannot_be_judged_is_an_error() {
+    struct Broken(Asked);
+    impl Task for Broken {
+        fn name(&self) -> &'static str {
+            "broken"
+        }
+        fn origin(&self) -> String {
+            self.0.origin()
+        }
+        fn count(&self) -> usize {
+            self.0.count()
+        }
+        fn chance(&self) -> f64 {
+            0.0
+        }
+        fn judging(&self) -> Judging {
+            Judging::Generative
+        }
+        fn answered(&self, index: usize) -> Conversation {
+            self.0.answered(index)
+        }
+        fn grade(&self, index: usize, _reply: &Reply) -> Result<bool, TaskError> {
+            match index {
+                11 => Err(TaskError::Request("eleven cannot be judged".to_owned())),
+                _ => Ok(true),
+            }
+        }
+    }
+    let (tokenizer, device) = (tokenizer(), cpu());
+    let gpt = model(&device, tokenizer.vocab_size());
+    let task = Broken(Asked::new(questions(60), |_, _| true));
+    let error = measure(&gpt, &tokenizer, &task, &options(4, 0.0, 1), &mut quietly).unwrap_err();
+    assert_eq!(error.to_string(), "eleven cannot be judged");
 }
 
 #[test]

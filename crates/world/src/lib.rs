@@ -50,4 +50,5 @@ pub use phrasings::{question_templates, statement_templates};
 pub use question::{Kind, Question, REFUSAL_WORD, is_refusal, is_right, last_number};
 pub use size::Size;
 pub use split::Split;
+pub use words::spelling::WORDS as SPELLING_WORDS;
 pub use world::{Stream, World, WorldSpec};

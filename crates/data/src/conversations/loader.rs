@@ -292,7 +292,6 @@ impl Source {
         Ok(Some(TokenChunk {
             documents: vec![conversation.tokens],
             after: self.state.position,
-            seen: None,
         }))
     }
 }

@@ -147,7 +147,6 @@ mod tests {
             TokenChunk {
                 documents: documents.collect(),
                 after: Position::default(),
-                seen: None,
             }
         }
     }

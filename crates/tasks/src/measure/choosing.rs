@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ferrochat_chat::ChatError;
 use ferrochat_tensor::Graph;
 
-use super::{Run, Watch};
+use super::{Answered, Run, Sink, Watch};
 use crate::error::TaskError;
 
 /// Prompts are padded to multiples of it, so that batches come in few sizes and memory is used again.
@@ -16,7 +16,7 @@ const ITEMS: usize = 64;
 
 impl Run<'_> {
     /// Chooses for every item.
-    pub(super) fn choose(&mut self, batch: usize, watch: &mut Watch) -> Result<(), TaskError> {
+    pub(super) fn choose(&mut self, batch: usize, watch: &mut Watch, sink: &mut Sink) -> Result<(), TaskError> {
         let (model, own) = (self.gpt.config().vocab_size, self.tokenizer.vocab_size());
         if model != own {
             return Err(ChatError::Request(format!(
@@ -50,10 +50,15 @@ impl Run<'_> {
                         best = (choice, row[id]);
                     }
                 }
-                self.outcomes.push(f64::from(u8::from(best.0 == letters.right)));
+                let answered = Answered {
+                    index,
+                    said: vec![letters.labels[best.0].clone()],
+                    right: vec![best.0 == letters.right],
+                };
+                self.finish(answered, sink);
             }
-            if self.outcomes.len() >= reported + ITEMS || self.outcomes.len() == order.len() {
-                reported = self.outcomes.len();
+            if self.done.items >= reported + ITEMS || self.done.items == order.len() {
+                reported = self.done.items;
                 self.report(watch)?;
             }
         }

@@ -1,7 +1,7 @@
 //! Words to spell, beside those of the other lists: short and common.
 
 /// Common words of three to eight letters.
-pub(crate) const WORDS: &[&str] = &[
+pub const WORDS: &[&str] = &[
     "ant", "apple", "arm", "autumn", "bag", "ball", "barn", "basket", "bath", "bean", "bed", "bell", "bird", "board",
     "boat", "bone", "book", "boot", "bottle", "bowl", "box", "branch", "bread", "bridge", "broom", "brother", "brush",
     "bucket", "button", "cake", "candle", "carrot", "cart", "castle", "chair", "cheese", "cherry", "circle", "clock",

@@ -28,7 +28,7 @@ pub struct Rollout {
 /// Draws `options.samples` replies to each question and has them rewarded.
 ///
 /// # Errors
-/// The engine refuses.
+/// The engine refuses, or a reply cannot be judged.
 pub fn roll_out(
     gpt: &Gpt,
     tokenizer: &Tokenizer,
@@ -39,15 +39,17 @@ pub fn roll_out(
     let prompts: Vec<Vec<u32>> = asked.iter().map(|asked| asked.prompt.clone()).collect();
     let replies = Engine::new(gpt, tokenizer)?.reply_all(&prompts, options)?;
     let groups = asked.iter().zip(replies).map(|(asked, replies)| {
-        let rollouts = replies.into_iter().map(|reply| Rollout {
-            reward: task.reward(asked.index, &reply),
-            ids: [&asked.prompt[..], &reply.ids].concat(),
-            mask: [&vec![0; asked.prompt.len()][..], &reply.mask].concat(),
-            reply_tokens: reply.ids.len(),
+        let rollouts = replies.into_iter().map(|reply| {
+            Ok(Rollout {
+                reward: task.reward(asked.index, &reply)?,
+                ids: [&asked.prompt[..], &reply.ids].concat(),
+                mask: [&vec![0; asked.prompt.len()][..], &reply.mask].concat(),
+                reply_tokens: reply.ids.len(),
+            })
         });
         rollouts.collect()
     });
-    Ok(groups.collect())
+    groups.collect()
 }
 
 /// How much better each reply to a question is than the mean of them.
