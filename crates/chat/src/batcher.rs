@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::iter::repeat_n;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ferrochat_model::{Choice, Decoder, GenerateError, Prompts, Sampler, Sampling};
 use ferrochat_tokenizer::Tokenizer;
@@ -13,6 +14,7 @@ use ferrochat_tokenizer::Tokenizer;
 use crate::ChatError;
 use crate::engine::Engine;
 use crate::render::Marks;
+use crate::tool::Calls;
 use crate::turn::{Delta, Reply, Stopped, Turn};
 
 /// No prompt with its reply is longer.
@@ -23,6 +25,9 @@ const MOST_SAMPLES: usize = 1 << 16;
 
 /// Tokens of prompts that are processed together, filling included: more of them make it no faster.
 const PREFILL: usize = 4096;
+
+/// How long a step waits for the result of a tool where there is nothing else to do.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +78,15 @@ struct Live<'a> {
     sampler: Sampler,
     /// The last token, which the model has not read yet.
     next: i32,
+    /// What it replies to; empty where no tool can interrupt it.
+    prompt: Rc<[u32]>,
+}
+
+/// A reply that waits for a tool, outside the decoder: what it says so far is read again when it goes on.
+struct Parked<'a> {
+    live: Live<'a>,
+    /// Number of the call, until it has a result.
+    call: Option<u64>,
 }
 
 /// Requests in, tokens out. [`Batcher::step`] does the work.
@@ -85,6 +99,9 @@ pub struct Batcher<'a> {
     waiting: VecDeque<Waiting>,
     /// One for each row of the decoder.
     live: Vec<Live<'a>>,
+    calls: Option<Calls>,
+    /// In the order of their calls.
+    parked: Vec<Parked<'a>>,
 }
 
 impl<'a> Batcher<'a> {
@@ -98,6 +115,8 @@ impl<'a> Batcher<'a> {
             submitted: 0,
             waiting: VecDeque::new(),
             live: Vec::new(),
+            calls: engine.tool.clone().map(Calls::new),
+            parked: Vec::new(),
         }
     }
 
@@ -124,9 +143,9 @@ impl<'a> Batcher<'a> {
         Ok(id)
     }
 
-    /// Replies that are being written.
+    /// Replies that are being written, or wait for a tool.
     pub fn live(&self) -> usize {
-        self.live.len()
+        self.live.len() + self.parked.len()
     }
 
     /// Replies that have not begun.
@@ -137,15 +156,18 @@ impl<'a> Batcher<'a> {
 
     /// True if there is nothing to do.
     pub fn is_idle(&self) -> bool {
-        self.live.is_empty() && self.waiting.is_empty()
+        self.live.is_empty() && self.waiting.is_empty() && self.parked.is_empty()
     }
 
     /// One token more for each reply that is being written, and the first one of replies for which there is a row.
-    /// A reply of 0 tokens has an event all the same.
+    /// A reply of 0 tokens has an event all the same. Where all replies wait for tools there may be no event, after a
+    /// moment.
     pub fn step(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let busy = !self.live.is_empty();
+        self.hear();
         self.go_on(&mut events);
+        while self.live.len() < self.rows && self.resume(&mut events) {}
         while self.live.len() < self.rows && self.begin(&mut events) {
             if busy {
                 // The others should not wait for a whole queue of prompts.
@@ -161,6 +183,12 @@ impl<'a> Batcher<'a> {
         for row in (0..self.live.len()).rev() {
             if self.live[row].id == id {
                 let live = self.remove(row);
+                replies.push((live.sample, live.turn.into_reply()));
+            }
+        }
+        for at in (0..self.parked.len()).rev() {
+            if self.parked[at].live.id == id {
+                let live = self.parked.remove(at).live;
                 replies.push((live.sample, live.turn.into_reply()));
             }
         }
@@ -287,8 +315,14 @@ impl<'a> Batcher<'a> {
         for _ in &chosen {
             let waiting = self.waiting.front().expect("as many wait as were chosen");
             let sample = waiting.begun;
+            let prompt: &[u32] = if self.calls.is_some() {
+                &waiting.request.prompt
+            } else {
+                &[]
+            };
             self.live.push(Live {
                 id: waiting.id,
+                prompt: prompt.into(),
                 sample,
                 turn: self.turn(waiting, sample),
                 sampler: Sampler::new(
@@ -311,12 +345,67 @@ impl<'a> Batcher<'a> {
         true
     }
 
-    /// Takes the rows that have ended out; `events[first..]` are those of the rows from `first_row` on.
+    /// Looks what the tools have said; waits for it where there is nothing else to do.
+    fn hear(&mut self) {
+        let Some(calls) = &mut self.calls else { return };
+        let waits = self.parked.iter().all(|parked| parked.call.is_some());
+        let idle = self.live.is_empty() && self.waiting.is_empty() && waits && !self.parked.is_empty();
+        let mut patience = if idle { PATIENCE } else { Duration::ZERO };
+        while let Some((number, result)) = calls.result(patience) {
+            patience = Duration::ZERO;
+            // None has this number if it was cancelled.
+            if let Some(parked) = self.parked.iter_mut().find(|parked| parked.call == Some(number)) {
+                parked.call = None;
+                parked.live.turn.answered(result.as_deref());
+            }
+        }
+    }
+
+    /// A reply whose tool has spoken goes on. False if there is none, or no memory for it.
+    fn resume(&mut self, events: &mut Vec<Event>) -> bool {
+        let Some(at) = self.parked.iter().position(|parked| parked.call.is_none()) else {
+            return false;
+        };
+        let live = &self.parked[at].live;
+        let read = live.prompt.iter().chain(live.turn.ids()).map(|&id| id as i32);
+        let read: Vec<i32> = read.collect();
+        let prefilled = self.decoder.prefill(&[&read]);
+        let ready = prefilled.and_then(|prompt| self.decoder.append(&prompt, &[0]).map(|_| prompt));
+        let Ok(prompt) = ready else {
+            if self.live.is_empty() {
+                // It will not be better later.
+                let mut live = self.parked.remove(at).live;
+                events.push(Event {
+                    id: live.id,
+                    delta: live.turn.stop(Stopped::Memory),
+                    reply: Some(live.turn.into_reply()),
+                });
+                return true;
+            }
+            return false;
+        };
+        let (row, first) = (self.live.len(), events.len());
+        self.live.push(self.parked.remove(at).live);
+        let choices = choices_of(std::iter::once((0, &mut self.live[row])));
+        let mut chosen = prompt.choose(&choices).into_iter();
+        events.push(self.live[row].step(&mut chosen));
+        self.settle(row, first, events);
+        true
+    }
+
+    /// Takes the rows out that have ended, or wait for a tool; `events[first..]` are those of the rows from `first_row`
+    /// on.
     fn settle(&mut self, first_row: usize, first: usize, events: &mut [Event]) {
         // From the last on: a hole is filled with a row that has been looked at.
         for row in (first_row..self.live.len()).rev() {
             if self.live[row].turn.stopped() {
                 events[first + row - first_row].reply = Some(self.remove(row).turn.into_reply());
+            } else if let Some(text) = self.live[row].turn.take_asked()
+                && let Some(calls) = &mut self.calls
+            {
+                let call = Some(calls.make(text));
+                let live = self.remove(row);
+                self.parked.push(Parked { live, call });
             }
         }
     }
@@ -342,7 +431,8 @@ impl<'a> Batcher<'a> {
     }
 
     fn turn(&self, waiting: &Waiting, sample: usize) -> Turn<'a> {
-        Turn::new(self.tokenizer, self.marks, sample, waiting.request.max_tokens)
+        let asks = self.calls.is_some();
+        Turn::new(self.tokenizer, self.marks, sample, waiting.request.max_tokens, asks)
     }
 }
 

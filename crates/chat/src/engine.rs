@@ -6,6 +6,7 @@ use ferrochat_tokenizer::Tokenizer;
 use crate::ChatError;
 use crate::batcher::{Batcher, Request, RequestId};
 use crate::render::Marks;
+use crate::tool::Tool;
 use crate::turn::{Delta, Reply, Stopped};
 
 /// How to reply.
@@ -41,6 +42,7 @@ pub struct Engine<'a> {
     pub(crate) gpt: &'a Gpt,
     pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) marks: Marks,
+    pub(crate) tool: Option<Tool>,
 }
 
 impl<'a> Engine<'a> {
@@ -60,7 +62,15 @@ impl<'a> Engine<'a> {
             gpt,
             tokenizer,
             marks: Marks::of(tokenizer),
+            tool: None,
         })
+    }
+
+    /// With a tool for calls that are nothing for the calculator. Without one, such calls have no result.
+    #[must_use]
+    pub fn with_tool(mut self, tool: Option<Tool>) -> Engine<'a> {
+        self.tool = tool;
+        self
     }
 
     /// The replies to one prompt, such as [`prompt`](crate::prompt) makes; it is processed once for all samples.

@@ -5,6 +5,7 @@
 //! | `conversation`, `json` | roles, messages, parts, and the two common ways to write them down |
 //! | `render` | conversations to ids with the mask of what is learned, and prompts |
 //! | `engine`, `batcher`, `turn` | replies: many at once, each with its tool loop and its end |
+//! | `tool` | tool calls that take a while, on threads of their own |
 //! | `utf8` | bytes to text as they come, never half a character |
 //! | `safety` | the hook that keeps listed phrases out |
 //!
@@ -31,6 +32,7 @@ mod engine;
 mod json;
 mod render;
 mod safety;
+mod tool;
 mod turn;
 mod utf8;
 
@@ -39,6 +41,7 @@ pub use conversation::{Conversation, Message, Part, PartKind, Role};
 pub use engine::{Engine, Replies, ReplyOptions};
 pub use render::{Rendered, prompt, render, render_for_completion};
 pub use safety::{REFUSAL, SafetyFilter};
+pub use tool::Tool;
 pub use turn::{Delta, Reply, Stopped};
 pub use utf8::Utf8Stream;
 

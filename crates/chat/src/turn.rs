@@ -1,6 +1,7 @@
 //! One reply while it is being written: the tool loop, the stop rules, the text so far.
 //!
-//! Knows ids, marks and the calculator; where tokens come from is `batcher.rs`'s business.
+//! Knows ids, marks and the calculator; where tokens come from, and who runs what the calculator cannot, is
+//! `batcher.rs`'s business.
 
 use std::collections::VecDeque;
 
@@ -76,6 +77,10 @@ pub(crate) struct Turn<'a> {
     forced: VecDeque<u32>,
     /// Tokens since `<|python_start|>`, inside a tool call.
     call: Option<Vec<u32>>,
+    /// Whether there is somebody for calls that the calculator cannot answer.
+    asks: bool,
+    /// Such a call, until somebody takes it.
+    asked: Option<String>,
     kind: PartKind,
     utf8: Utf8Stream,
     ids: Vec<u32>,
@@ -85,8 +90,10 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    pub(crate) fn new(tokenizer: &'a Tokenizer, marks: Marks, row: usize, max_tokens: usize) -> Turn<'a> {
+    pub(crate) fn new(tokenizer: &'a Tokenizer, marks: Marks, row: usize, max_tokens: usize, asks: bool) -> Turn<'a> {
         Turn {
+            asks,
+            asked: None,
             tokenizer,
             marks,
             row,
@@ -178,11 +185,36 @@ impl<'a> Turn<'a> {
         let Some(call) = self.call.take() else {
             return;
         };
-        if let Some(result) = calculate(&self.tokenizer.decode(&call)) {
-            self.forced.push_back(self.marks.output_start);
-            self.forced.extend(self.tokenizer.encode_ordinary(&result));
-            self.forced.push_back(self.marks.output_end);
+        // Special tokens decode to their names, which are nothing that could be run.
+        let text = self.tokenizer.decode(&call);
+        match calculate(&text) {
+            Some(result) => self.force(&result),
+            None if self.asks && !text.trim().is_empty() => self.asked = Some(text),
+            None => {}
         }
+    }
+
+    fn force(&mut self, result: &str) {
+        self.forced.push_back(self.marks.output_start);
+        self.forced.extend(self.tokenizer.encode_ordinary(result));
+        self.forced.push_back(self.marks.output_end);
+    }
+
+    /// A call that waits for its result; nothing follows it before [`answered`](Self::answered).
+    pub(crate) fn take_asked(&mut self) -> Option<String> {
+        self.asked.take()
+    }
+
+    /// The result of the call that was taken.
+    pub(crate) fn answered(&mut self, result: Option<&str>) {
+        if let Some(result) = result {
+            self.force(result);
+        }
+    }
+
+    /// The tokens so far.
+    pub(crate) fn ids(&self) -> &[u32] {
+        &self.ids
     }
 
     /// No more bytes will complete the last character.
@@ -245,10 +277,23 @@ mod tests {
 
     /// What comes of a model that would choose these ids, with its deltas.
     fn play(tokenizer: &Tokenizer, chosen: &[u32], max_tokens: usize) -> (Reply, Vec<Delta>) {
-        let mut turn = Turn::new(tokenizer, Marks::of(tokenizer), 0, max_tokens);
+        play_with(tokenizer, chosen, max_tokens, None)
+    }
+
+    /// The same with somebody who answers this to whatever is asked.
+    fn play_with(
+        tokenizer: &Tokenizer,
+        chosen: &[u32],
+        max_tokens: usize,
+        answer: Option<&str>,
+    ) -> (Reply, Vec<Delta>) {
+        let mut turn = Turn::new(tokenizer, Marks::of(tokenizer), 0, max_tokens, answer.is_some());
         let (mut chosen, mut deltas) = (chosen.iter(), Vec::new());
         while !turn.stopped() && (chosen.len() > 0 || !turn.forced.is_empty()) {
             deltas.push(turn.step(|| *chosen.next().expect("one is left")));
+            if turn.take_asked().is_some() {
+                turn.answered(answer);
+            }
         }
         (turn.into_reply(), deltas)
     }
@@ -306,6 +351,23 @@ mod tests {
             let (reply, _) = play(tokenizer, &chosen, 100);
             assert_eq!((&reply.ids, reply.mask), (&chosen, vec![1; chosen.len()]), "{call}");
             assert_eq!(reply.stopped, Stopped::Early);
+        }
+    }
+
+    #[test]
+    fn only_what_is_nothing_for_the_calculator_is_asked() {
+        let tokenizer = tokenizer();
+        for (text, output) in [
+            ("<|python_start|>len([1, 2])<|python_end|>", Some("yes")),
+            ("<|python_start|>1/0<|python_end|>", Some("yes")),
+            ("<|python_start|>6/2<|python_end|>", Some("3.0")),
+            ("<|python_start|> \n<|python_end|>", None),
+            ("x<|python_end|>", None),
+            ("<|python_start|>len([1, 2])", None),
+        ] {
+            let (reply, _) = play_with(tokenizer, &ids(tokenizer, text), 100, Some("yes"));
+            let last = reply.parts.last().filter(|part| part.kind() == PartKind::PythonOutput);
+            assert_eq!(last.map(Part::text), output, "{text}");
         }
     }
 

@@ -9,8 +9,8 @@ use anyhow::Result;
 use ferrochat_chat::{Conversation, Engine, Message, ReplyOptions, prompt};
 use ferrochat_model::{Gpt, Sampling};
 use ferrochat_tasks::{
-    ChatCore, Dataset, FalseRefusals, Judging, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore, TaskSpec,
-    TaskSplit, WorldTask, measure,
+    ChatCore, Dataset, FalseRefusals, Judging, MeasureOptions, Progress as Watched, Task, TaskError, TaskScore,
+    TaskSpec, TaskSplit, WorldTask, measure,
 };
 use ferrochat_tokenizer::Tokenizer;
 use ferrochat_world::{Kind, Split};

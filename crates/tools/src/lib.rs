@@ -6,8 +6,10 @@
 //! This room must never know models, tokens or conversations.
 
 mod calculator;
+mod interpreter;
 pub mod jail;
 mod number;
 
 pub use calculator::{LONGEST, calculate};
+pub use interpreter::Interpreter;
 pub use jail::{Ended, Jail, JailError, Limits, Outcome, Protections};
