@@ -30,6 +30,7 @@ pub fn command(home: &Home, args: &DoctorArgs) -> Result<()> {
             "available_memory_bytes": available_memory(),
             "device": opened.map(Device::name),
             "kernel": ferrochat_tensor::detected_kernel(),
+            "amx": ferrochat_tensor::amx().to_string(),
             "compute_dtype": opened.map(|device| device.compute_dtype().name()),
             "gpu": gpus,
             "runs": home.runs,
@@ -54,6 +55,7 @@ pub fn command(home: &Home, args: &DoctorArgs) -> Result<()> {
             ),
         ),
         ("kernel", ferrochat_tensor::detected_kernel().to_owned()),
+        ("amx", ferrochat_tensor::amx().to_string()),
     ];
     if let Some(device) = opened {
         rows.push(("device", device.name()));

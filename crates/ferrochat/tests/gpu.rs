@@ -81,6 +81,7 @@ fn without_a_gpu_nothing_is_said_and_the_cpu_computes() {
     assert_eq!(report["gpu"]["cards"].as_array().unwrap().len(), 0);
     assert!(report["gpu"]["problem"].is_string());
     assert!(report["device"].as_str().unwrap().starts_with("cpu"));
+    assert!(report["amx"].is_string());
 }
 
 #[test]

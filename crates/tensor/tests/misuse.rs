@@ -83,3 +83,25 @@ fn a_recorded_loss_is_not_forgotten() {
     );
     g.forget();
 }
+
+/// What is missing is said; nothing in this file executes AMX in software.
+#[test]
+fn a_kernel_level_that_the_machine_lacks() {
+    let open = |kernel: &str| {
+        let options = CpuOptions {
+            kernel: Some(kernel.into()),
+            ..CpuOptions::default()
+        };
+        Device::cpu(&options)
+            .map(|device| device.name())
+            .map_err(|error| error.to_string())
+    };
+    let answer = open("amx");
+    if ferrochat_tensor::amx() == ferrochat_tensor::Amx::Present {
+        assert!(answer.is_ok_and(|name| name.contains("amx")));
+    } else {
+        let message = answer.expect_err("a level that is not there");
+        assert!(message.contains("amx") && message.contains("portable"), "{message}");
+    }
+    assert!(open("mmx").is_err_and(|message| message.contains("portable")));
+}

@@ -1,9 +1,9 @@
 //! Decoding with a KV cache against the forward pass over the whole sequence.
 
 use ferrochat_model::{Arch, Decoder, GenerateOptions, Gpt, KvCache, Rng, Sampling, generate};
-use ferrochat_tensor::{CpuOptions, Device, Graph};
+use ferrochat_tensor::{CpuOptions, DType, Device, Graph};
 
-use super::{ARCHS, cpu, random, small, tokens};
+use super::{ARCHS, cpu, kernels, random, small, tokens};
 
 fn greedy(samples: usize, max_tokens: usize) -> GenerateOptions {
     GenerateOptions {
@@ -146,13 +146,18 @@ fn generation_goes_on_beyond_the_context() {
     }
 }
 
-/// The best that this machine has, and f32 on one thread and on two.
-fn cpus() -> Vec<Device> {
+/// The best that this machine has, f32 on one thread and on two, and, for one model, AMX in software.
+fn cpus(arch: Arch) -> Vec<Device> {
     let best = CpuOptions {
         threads: Some(2),
         ..CpuOptions::default()
     };
-    vec![Device::cpu(&best).unwrap(), cpu(Some(1)), cpu(Some(2))]
+    let mut cpus = vec![Device::cpu(&best).unwrap(), cpu(Some(1)), cpu(Some(2))];
+    if arch == ARCHS[0] {
+        kernels::emulate_amx();
+        cpus.extend(kernels::cpu("amx", DType::Bf16, 2));
+    }
+    cpus
 }
 
 /// Rows come and go as in a server; at every step each has, bit by bit, the logits of its own tokens processed alone
@@ -160,7 +165,7 @@ fn cpus() -> Vec<Device> {
 #[test]
 fn logits_are_those_of_the_rows_own_tokens_whatever_stands_beside_them() {
     for arch in ARCHS {
-        for device in cpus() {
+        for device in cpus(arch) {
             // Windows reach back 128 and 140 positions, memory grows at 256.
             let gpt = random(&device, &small(arch, 140));
             let alone = |ids: &[i32]| Decoder::new(&gpt).prefill(&[ids]).unwrap().logits(0);

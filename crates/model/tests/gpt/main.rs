@@ -5,6 +5,8 @@
 mod checkpoint;
 mod decoding;
 mod gradient;
+#[path = "../../../tensor/tests/common/mod.rs"]
+mod kernels;
 mod training;
 
 use ferrochat_model::{Arch, Dials, Gpt, GptConfig, Rng};

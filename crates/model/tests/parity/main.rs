@@ -5,13 +5,16 @@
 
 mod fixture;
 mod initial;
+#[path = "../../../tensor/tests/common/mod.rs"]
+mod kernels;
 mod schedules;
 
 use ferrochat_model::check::PARITIES;
 use ferrochat_tensor::{CpuOptions, DType, Device};
 
-/// The backends that must agree with the reference: the oracle, and the CPU in both types.
-fn devices() -> [(&'static str, Device); 3] {
+/// The backends that must agree with the reference: the oracle, and the CPU in both types, on AMX in software too
+/// where the comparison takes few steps.
+fn devices(short: bool) -> Vec<(&'static str, Device)> {
     let cpu = |dtype| {
         let options = CpuOptions {
             dtype: Some(dtype),
@@ -19,16 +22,21 @@ fn devices() -> [(&'static str, Device); 3] {
         };
         Device::cpu(&options).expect("every machine computes in f32 and bf16")
     };
-    [
+    let mut devices = vec![
         ("oracle", Device::oracle()),
         ("cpu", cpu(DType::F32)),
         ("cpu in bf16", cpu(DType::Bf16)),
-    ]
+    ];
+    if short {
+        kernels::emulate_amx();
+        devices.extend(kernels::cpu("amx", DType::Bf16, 2).map(|device| ("cpu with AMX", device)));
+    }
+    devices
 }
 
 fn check(index: usize, at_least: usize) {
     let parity = &PARITIES[index];
-    for (backend, device) in devices() {
+    for (backend, device) in devices(!parity.name.contains("ten steps")) {
         let parts = (parity.run)(&device);
         assert!(parts.len() >= at_least, "{}: {} comparisons", parity.name, parts.len());
         for part in parts {
