@@ -17,6 +17,7 @@
 mod blocking;
 mod kernel;
 mod pack;
+mod panels;
 mod scratch;
 mod side_by_side;
 mod single;
@@ -32,8 +33,9 @@ use std::ops::Range;
 use half::bf16;
 
 use self::blocking::{MAX_COLS, MAX_ROWS, cut, k_block, tile_shape};
-use self::kernel::{A_STRIDE, Format, Kernel, Session};
+use self::kernel::{Format, Kernel, Session};
 use self::pack::{Encoding, pack_panels, pack_rows};
+use self::panels::{Left, Panels};
 pub(crate) use self::scratch::{Scratch, TileScratch};
 pub(crate) use self::slabs::SharedScratch;
 use self::slabs::Slab;
@@ -353,6 +355,20 @@ impl<'a> Product<'a> {
         self.a.rows_side_by_side() && !self.kernel.by_k.is_empty()
     }
 
+    /// Whether the microkernels read A where it lies: rows of bf16 are rows of units already. Packing helps
+    /// only rows that would evict one another, being a multiple of half a page apart.
+    fn reads_a_in_place(&self) -> bool {
+        match &self.a {
+            MatrixRef::Bf16(a) => {
+                self.kernel.tiles.is_some()
+                    && a.col_stride == 1
+                    && self.k.is_multiple_of(2)
+                    && !(a.row_stride * size_of::<bf16>()).is_multiple_of(2048)
+            }
+            MatrixRef::F32(_) => false,
+        }
+    }
+
     /// Which operands cost something to pack, so that tiles gain by sharing them.
     fn can_share(&self) -> (bool, bool) {
         (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)))
@@ -393,29 +409,35 @@ impl<'a> Product<'a> {
         }
         let block = k_block(all, kernel);
         let by_k = self.a_by_k();
+        let mut session = Session::new(kernel);
         for start in units.clone().step_by(block) {
             let count = block.min(units.end - start);
             let k_per_unit = self.format().k_per_unit();
             let ks = start * k_per_unit..self.k.min((start + count) * k_per_unit);
 
-            let a = if let Some(a) = slab.and_then(|slab| slab.a(start, count, rows.start)) {
-                a
-            } else {
-                let a = self.a.part(rows.clone(), ks.clone());
-                if by_k {
+            let shared = slab.and_then(|slab| slab.a(start, count, rows.start));
+            let a = match (shared, self.a.part(rows.clone(), ks.clone())) {
+                (Some(a), _) if by_k => Left::ByK(a),
+                (Some(a), _) => Left::ByRows(a),
+                (None, MatrixRef::Bf16(a)) if self.reads_a_in_place() => Left::InPlace(a),
+                (None, a) if by_k => {
                     let len = rows.len().next_multiple_of(kernel.mr) * count;
                     pack_panels(isa, encoding, a, kernel.mr, &mut a_block[..len]);
-                } else {
+                    Left::ByK(a_block)
+                }
+                (None, a) => {
                     pack_rows(isa, encoding, a, a_block);
+                    Left::ByRows(a_block)
                 }
-                &*a_block
             };
+            if let (Left::ByRows(a), Rhs::Plain(b), Encoding::Wide, 1) = (a, &self.b, encoding, rows.len())
+                && single::takes(b)
+            {
+                let b = b.part(ks, cols.clone());
+                single::multiply(isa, &a[..count], b, acc, start > 0);
+                continue;
+            }
             let (b, panel_stride) = match &self.b {
-                Rhs::Plain(b) if rows.len() == 1 && !by_k && encoding == Encoding::Wide && single::takes(b) => {
-                    let b = b.part(ks, cols.clone());
-                    single::multiply(isa, &a[..count], b, acc, start > 0);
-                    continue;
-                }
                 Rhs::Packed(packed) => {
                     let panel = &packed.units[cols.start / nr * all * nr..];
                     (&panel[start * nr..], all * nr)
@@ -432,12 +454,11 @@ impl<'a> Product<'a> {
             };
             let panels = Panels {
                 a,
-                by_k,
                 b,
                 panel_stride,
                 count,
             };
-            panels.multiply(kernel, rows.len(), acc, stride, start > 0);
+            panels.multiply(&mut session, kernel, rows.len(), acc, stride, start > 0);
         }
     }
 
@@ -488,51 +509,6 @@ fn finish_row<T: Element>(alpha: f32, accumulate: bool, acc: &[f32], c: &mut [T]
     } else {
         for (c, x) in c.iter_mut().zip(acc) {
             *c = T::from_f32(alpha * x);
-        }
-    }
-}
-
-/// Packed blocks of A and B.
-struct Panels<'a> {
-    a: &'a [u32],
-    /// Whether A is `[panel][unit][mr]` rather than `[row][A_STRIDE]`.
-    by_k: bool,
-    b: &'a [u32],
-    /// From one panel of B to the next.
-    panel_stride: usize,
-    /// Units of k.
-    count: usize,
-}
-
-impl Panels<'_> {
-    /// Adds (`add`) or writes the product to `acc`, whose rows are `stride` apart.
-    fn multiply(&self, kernel: &Kernel, rows: usize, acc: &mut [f32], stride: usize, add: bool) {
-        let (mr, nr) = (kernel.mr, kernel.nr);
-        let micros = if self.by_k { kernel.by_k } else { kernel.by_rows };
-        assert!(rows * stride <= acc.len() && stride.is_multiple_of(nr));
-        let mut session = Session::new(kernel);
-        for units in kernel.parts(self.count) {
-            let add = add || units.start > 0;
-            for top in (0..rows).step_by(mr) {
-                let height = mr.min(rows - top);
-                // SAFETY: `Product::new` checked the level.
-                unsafe { session.prepare(height, units.len()) };
-                let a = if self.by_k {
-                    &self.a[top * self.count + units.start * mr..(top + mr) * self.count]
-                } else {
-                    &self.a[top * A_STRIDE + units.start..][..(height - 1) * A_STRIDE + units.len()]
-                };
-                for (panel, left) in (0..stride).step_by(nr).enumerate() {
-                    let b = &self.b[panel * self.panel_stride..][units.start * nr..units.end * nr];
-                    // SAFETY: `Product::new` checked the level; the slices have the
-                    // extents that the kernel reads, and rows `top..top + height` of `acc` lie
-                    // inside it by the assertion above.
-                    unsafe {
-                        let c = acc.as_mut_ptr().add(top * stride + left);
-                        micros[height - 1](units.len(), a.as_ptr(), b.as_ptr(), c, stride, add);
-                    }
-                }
-            }
         }
     }
 }

@@ -80,7 +80,12 @@ pub(super) struct Tiles {
     configure: unsafe fn(usize, usize),
     /// Gives the registers back.
     release: unsafe fn(),
+    /// The microkernel of a height, for any distance between the rows of A.
+    pub(super) in_place: InPlace,
 }
+
+/// As [`Micro`], with the height first, and the distance between A's rows in bytes after A.
+pub(super) type InPlace = unsafe fn(usize, usize, *const u32, usize, *const u32, *mut f32, usize, bool);
 
 impl Kernel {
     /// The parts of a block of `units` that the microkernels take one after the other.

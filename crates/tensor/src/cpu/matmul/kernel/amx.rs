@@ -18,7 +18,8 @@
 //!                   16 units            columns 0 to 31 of C
 //! ```
 //!
-//! So four loads feed four products. The *configuration* says how many rows and bytes of each register are
+//! So four loads feed four products. Rows of bf16 in the activations' own memory are rows of units too: A is packed
+//! only where it has to be transposed or rounded. The *configuration* says how many rows and bytes of each register are
 //! in use. Fewer rows of C, or fewer units at the end of k, are another configuration and the same code:
 //! nothing is read or written beyond the operands, so whatever lies behind them cannot spread.
 //!
@@ -62,6 +63,7 @@ pub(super) const BF16: Kernel = Kernel {
         step: SIDE,
         configure,
         release,
+        in_place,
     }),
 };
 
@@ -121,11 +123,48 @@ unsafe fn release() {
     unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
 }
 
-/// Heights from 1 to 16: one row of tiles.
-///
 /// # Safety
 /// See [`Micro`]; `configure` was called for the height and `units`.
 unsafe fn upper(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_stride: usize, add: bool) {
+    // SAFETY: the caller's promise.
+    unsafe { one(units, a, A_STRIDE * UNIT, b, c, c_stride, add) }
+}
+
+/// # Safety
+/// As [`upper`].
+unsafe fn lower(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_stride: usize, add: bool) {
+    // SAFETY: the caller's promise.
+    unsafe { two(units, a, A_STRIDE * UNIT, b, c, c_stride, add) }
+}
+
+/// # Safety
+/// As [`upper`], for that height, rows of A `a_stride` bytes apart.
+unsafe fn in_place(
+    height: usize,
+    units: usize,
+    a: *const u32,
+    a_stride: usize,
+    b: *const u32,
+    c: *mut f32,
+    c_stride: usize,
+    add: bool,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if height <= SIDE {
+            one(units, a, a_stride, b, c, c_stride, add);
+        } else {
+            two(units, a, a_stride, b, c, c_stride, add);
+        }
+    }
+}
+
+/// Heights from 1 to 16: one row of tiles. Rows of A are `a_stride` bytes apart.
+///
+/// # Safety
+/// As [`upper`].
+#[inline]
+unsafe fn one(units: usize, a: *const u32, a_stride: usize, b: *const u32, c: *mut f32, c_stride: usize, add: bool) {
     // SAFETY: the configuration keeps every access inside the operands.
     unsafe {
         asm!(
@@ -153,7 +192,7 @@ unsafe fn upper(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_strid
             a = inout(reg) a => _,
             b = inout(reg) b => _,
             c = in(reg) c,
-            a_stride = in(reg) A_STRIDE * UNIT,
+            a_stride = in(reg) a_stride,
             b_stride = in(reg) NR * UNIT,
             c_stride = in(reg) c_stride * UNIT,
             steps = inout(reg) units.div_ceil(SIDE) => _,
@@ -168,9 +207,10 @@ unsafe fn upper(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_strid
 /// Heights from 17 to 32: two rows of tiles.
 ///
 /// # Safety
-/// As [`upper`].
-unsafe fn lower(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_stride: usize, add: bool) {
-    // SAFETY: as in `upper`; the second row of tiles begins at row 16, which A and C have.
+/// As [`one`].
+#[inline]
+unsafe fn two(units: usize, a: *const u32, a_stride: usize, b: *const u32, c: *mut f32, c_stride: usize, add: bool) {
+    // SAFETY: as in `one`; the second row of tiles begins at row 16, which A and C have.
     unsafe {
         asm!(
             "test {add:e}, {add:e}",
@@ -191,10 +231,11 @@ unsafe fn lower(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_strid
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tileloadd tmm7, [{b} + {b_stride}*1 + 64]",
             "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{a} + {a_stride}*1 + {a_below}]",
+            "tileloadd tmm5, [{a_below} + {a_stride}*1]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
             "add {a}, {a_step}",
+            "add {a_below}, {a_step}",
             "add {b}, {b_step}",
             "dec {steps}",
             "jnz 2b",
@@ -206,12 +247,12 @@ unsafe fn lower(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_strid
             a = inout(reg) a => _,
             b = inout(reg) b => _,
             c = in(reg) c,
+            a_below = inout(reg) a.byte_add(SIDE * a_stride) => _,
             c_below = in(reg) c.add(SIDE * c_stride),
-            a_stride = in(reg) A_STRIDE * UNIT,
+            a_stride = in(reg) a_stride,
             b_stride = in(reg) NR * UNIT,
             c_stride = in(reg) c_stride * UNIT,
             steps = inout(reg) units.div_ceil(SIDE) => _,
-            a_below = const SIDE * A_STRIDE * UNIT,
             a_step = const SIDE * UNIT,
             b_step = const SIDE * NR * UNIT,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
