@@ -16,21 +16,24 @@ impl Cpu {
         let (dim, n, channels) = (args.head_dim, args.gate_channels, args.channels);
         let width = args.kv_heads * dim;
         self.for_rows(args.rows, width, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    let x = &x[row * channels..row * channels + n];
-                    // SAFETY: rows of one run are disjoint.
-                    let y = unsafe { y.range(row * width..(row + 1) * width) };
-                    for head in 0..args.kv_heads {
-                        let g = 3.0 * sigmoid(dot(x, &gate[head * n..(head + 1) * n]));
-                        let at = row * width + head * dim..row * width + (head + 1) * dim;
-                        let (v, ve) = (&v[at.clone()], &ve[at]);
-                        for (y, (v, ve)) in y[head * dim..(head + 1) * dim].iter_mut().zip(v.iter().zip(ve)) {
-                            *y = T::from_f32(v.to_f32() + g * ve.to_f32());
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let x = &x[row * channels..row * channels + n];
+                        // SAFETY: rows of one run are disjoint.
+                        let y = unsafe { y.range(row * width..(row + 1) * width) };
+                        for head in 0..args.kv_heads {
+                            let g = 3.0 * sigmoid(dot(x, &gate[head * n..(head + 1) * n]));
+                            let at = row * width + head * dim..row * width + (head + 1) * dim;
+                            let (v, ve) = (&v[at.clone()], &ve[at]);
+                            for (y, (v, ve)) in y[head * dim..(head + 1) * dim].iter_mut().zip(v.iter().zip(ve)) {
+                                *y = T::from_f32(v.to_f32() + g * ve.to_f32());
+                            }
                         }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -48,33 +51,36 @@ impl Cpu {
         let (dim, n, channels) = (args.head_dim, args.gate_channels, args.channels);
         let width = args.kv_heads * dim;
         self.sum_blocks(args.rows, gate.len(), output::<f32>(dgate), &|rows, dgate| {
-            self.isa.vectorize(|| {
-                for row in rows {
-                    let x = &x[row * channels..row * channels + n];
-                    // SAFETY: rows of one run are disjoint.
-                    let (dve, dx) = unsafe {
-                        let dve = dve.range(row * width..(row + 1) * width);
-                        (dve, dx.range(row * channels..(row + 1) * channels))
-                    };
-                    if !add {
-                        dx.fill(T::from_f32(0.0));
-                    }
-                    for head in 0..args.kv_heads {
-                        let weights = &gate[head * n..(head + 1) * n];
-                        let s = sigmoid(dot(x, weights));
-                        let at = row * width + head * dim..row * width + (head + 1) * dim;
-                        let (dy, ve) = (&dy[at.clone()], &ve[at]);
-                        for (dve, dy) in dve[head * dim..(head + 1) * dim].iter_mut().zip(dy) {
-                            *dve = T::from_f32(3.0 * s * dy.to_f32());
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in rows {
+                        let x = &x[row * channels..row * channels + n];
+                        // SAFETY: rows of one run are disjoint.
+                        let (dve, dx) = unsafe {
+                            let dve = dve.range(row * width..(row + 1) * width);
+                            (dve, dx.range(row * channels..(row + 1) * channels))
+                        };
+                        if !add {
+                            dx.fill(T::from_f32(0.0));
                         }
-                        let dz = dot(dy, ve) * 3.0 * s * (1.0 - s);
-                        for i in 0..n {
-                            dgate[head * n + i] += dz * x[i].to_f32();
-                            dx[i] = T::from_f32(dx[i].to_f32() + dz * weights[i]);
+                        for head in 0..args.kv_heads {
+                            let weights = &gate[head * n..(head + 1) * n];
+                            let s = sigmoid(dot(x, weights));
+                            let at = row * width + head * dim..row * width + (head + 1) * dim;
+                            let (dy, ve) = (&dy[at.clone()], &ve[at]);
+                            for (dve, dy) in dve[head * dim..(head + 1) * dim].iter_mut().zip(dy) {
+                                *dve = T::from_f32(3.0 * s * dy.to_f32());
+                            }
+                            let dz = dot(dy, ve) * 3.0 * s * (1.0 - s);
+                            for i in 0..n {
+                                dgate[head * n + i] += dz * x[i].to_f32();
+                                dx[i] = T::from_f32(dx[i].to_f32() + dz * weights[i]);
+                            }
                         }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -85,27 +91,30 @@ impl Cpu {
         let lambda = input::<f32>(args.lambda)[0];
         let channels = args.channels;
         self.for_rows(args.batch * args.time, channels, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    let (sequence, step) = (row / args.time, row % args.time);
-                    let before = if step > 0 {
-                        Some(&x[(row - 1) * channels..row * channels])
-                    } else {
-                        previous.map(|p| &p[sequence * channels..(sequence + 1) * channels])
-                    };
-                    let x = &x[row * channels..(row + 1) * channels];
-                    // SAFETY: rows of one run are disjoint.
-                    let y = unsafe { y.range(row * channels..(row + 1) * channels) };
-                    let Some(before) = before else {
-                        y.copy_from_slice(x);
-                        continue;
-                    };
-                    let g = lambda * sigmoid(dot(&x[..gate.len()], gate));
-                    for i in 0..channels {
-                        y[i] = T::from_f32(x[i].to_f32() + g * before[i].to_f32());
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let (sequence, step) = (row / args.time, row % args.time);
+                        let before = if step > 0 {
+                            Some(&x[(row - 1) * channels..row * channels])
+                        } else {
+                            previous.map(|p| &p[sequence * channels..(sequence + 1) * channels])
+                        };
+                        let x = &x[row * channels..(row + 1) * channels];
+                        // SAFETY: rows of one run are disjoint.
+                        let y = unsafe { y.range(row * channels..(row + 1) * channels) };
+                        let Some(before) = before else {
+                            y.copy_from_slice(x);
+                            continue;
+                        };
+                        let g = lambda * sigmoid(dot(&x[..gate.len()], gate));
+                        for (y, (x, before)) in y.iter_mut().zip(x.iter().zip(before)) {
+                            *y = T::from_f32(x.to_f32() + g * before.to_f32());
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -126,36 +135,44 @@ impl Cpu {
         sums.clear();
         sums.resize(n + 1, 0.0);
         self.sum_blocks(args.batch * args.time, n + 1, &mut sums, &|rows, sums| {
-            self.isa.vectorize(|| {
-                for row in rows {
-                    let step = row % args.time;
-                    let here = &x[row_of(row)];
-                    // SAFETY: rows of one run are disjoint.
-                    let dx = unsafe { dx.range(row_of(row)) };
-                    let share = if step + 1 < args.time {
-                        let next = &x[row_of(row + 1)];
-                        lambda * sigmoid(dot(&next[..n], gate))
-                    } else {
-                        0.0
-                    };
-                    let dy_next = &dy[row_of(if share == 0.0 { row } else { row + 1 })];
-                    let dy = &dy[row_of(row)];
-                    let mut dz = 0.0;
-                    if step > 0 {
-                        let s = sigmoid(dot(&here[..n], gate));
-                        let along = dot(dy, &x[row_of(row - 1)]);
-                        dz = lambda * s * (1.0 - s) * along;
-                        sums[n] += s * along;
-                        for i in 0..n {
-                            sums[i] += dz * here[i].to_f32();
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in rows {
+                        let step = row % args.time;
+                        let here = &x[row_of(row)];
+                        // SAFETY: rows of one run are disjoint.
+                        let dx = unsafe { dx.range(row_of(row)) };
+                        let share = if step + 1 < args.time {
+                            let next = &x[row_of(row + 1)];
+                            lambda * sigmoid(dot(&next[..n], gate))
+                        } else {
+                            0.0
+                        };
+                        let dy_next = &dy[row_of(if share == 0.0 { row } else { row + 1 })];
+                        let dy = &dy[row_of(row)];
+                        let mut dz = 0.0;
+                        if step > 0 {
+                            let s = sigmoid(dot(&here[..n], gate));
+                            let along = dot(dy, &x[row_of(row - 1)]);
+                            dz = lambda * s * (1.0 - s) * along;
+                            sums[n] += s * along;
+                            for (sum, x) in sums[..n].iter_mut().zip(here) {
+                                *sum += dz * x.to_f32();
+                            }
+                        }
+                        let of = |dy: &T, next: &T| dy.to_f32() + share * next.to_f32();
+                        let (gated, free) = dx.split_at_mut(n);
+                        let ((dy, dy_free), (next, next_free)) = (dy.split_at(n), dy_next.split_at(n));
+                        for ((dx, gate), (dy, next)) in gated.iter_mut().zip(gate).zip(dy.iter().zip(next)) {
+                            *dx = T::from_f32(of(dy, next) + dz * gate);
+                        }
+                        for (dx, (dy, next)) in free.iter_mut().zip(dy_free.iter().zip(next_free)) {
+                            *dx = T::from_f32(of(dy, next));
                         }
                     }
-                    let through_gate = |i: usize| if i < n { dz * gate[i] } else { 0.0 };
-                    for i in 0..channels {
-                        dx[i] = T::from_f32(dy[i].to_f32() + share * dy_next[i].to_f32() + through_gate(i));
-                    }
-                }
-            });
+                },
+            );
         });
         for (total, sum) in output::<f32>(dgate).iter_mut().zip(&sums[..n]) {
             *total += sum;

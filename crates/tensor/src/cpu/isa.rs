@@ -146,9 +146,10 @@ impl Isa {
     /// Runs `body` compiled for this level, so that plain loops in it are
     /// vectorised with its registers.
     ///
-    /// Only what is inlined into `body` gains: mark the functions it calls
-    /// `#[inline(always)]`, and keep the loops out of further closures handed to
-    /// non-inlined code. The compiler never fuses a multiplication with an
+    /// Only what is inlined gains, and the compiler gives up at the size of a real kernel: mark
+    /// `body` itself and the functions it calls `#[inline(always)]`, and keep the loops out of further
+    /// closures handed to non-inlined code. A loop also has to be one that vectorises: over
+    /// slices of one length, zipped or cut to it, since an index that is checked anew ends that. The compiler never fuses a multiplication with an
     /// addition by itself, so such code gives the same bits on every level
     /// (as long as it avoids `mul_add`, which is also a slow library call on
     /// `Portable`).

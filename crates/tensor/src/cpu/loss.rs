@@ -100,16 +100,19 @@ impl Cpu {
     fn scale_rows<T: Elem>(&self, x: &[T], scales: &[f32], y: &mut [T], channels: usize) {
         let y = Parts::new(y);
         self.for_rows(scales.len(), channels, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    let at = row * channels..(row + 1) * channels;
-                    // SAFETY: rows of one run are disjoint.
-                    let y = unsafe { y.range(at.clone()) };
-                    for (y, x) in y.iter_mut().zip(&x[at]) {
-                        *y = T::from_f32(x.to_f32() * scales[row]);
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let at = row * channels..(row + 1) * channels;
+                        // SAFETY: rows of one run are disjoint.
+                        let y = unsafe { y.range(at.clone()) };
+                        for (y, x) in y.iter_mut().zip(&x[at]) {
+                            *y = T::from_f32(x.to_f32() * scales[row]);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -119,15 +122,18 @@ impl Cpu {
         let dx = Parts::new(dx);
         let g = T::matrix(View::row_major(g, scales.len(), k));
         matmul_each(&self.pool, self.isa, g, self.packed(head, k, n), None, &|tile| {
-            self.isa.vectorize(|| {
-                for (row, sums) in tile.rows.clone().zip(tile.sums.chunks_exact(tile.stride)) {
-                    // SAFETY: tiles are disjoint.
-                    let dx = unsafe { dx.range(row * n + tile.cols.start..row * n + tile.cols.end) };
-                    for (dx, sum) in dx.iter_mut().zip(sums) {
-                        *dx = T::from_f32(sum * scales[row]);
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for (row, sums) in tile.rows.clone().zip(tile.sums.chunks_exact(tile.stride)) {
+                        // SAFETY: tiles are disjoint.
+                        let dx = unsafe { dx.range(row * n + tile.cols.start..row * n + tile.cols.end) };
+                        for (dx, sum) in dx.iter_mut().zip(sums) {
+                            *dx = T::from_f32(sum * scales[row]);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -148,8 +154,10 @@ impl Cpu {
             self.for_rows(len, 1, &|range| {
                 // SAFETY: ranges of one run are disjoint.
                 let logits = unsafe { logits.range(range) };
-                self.isa
-                    .vectorize(|| logits.iter_mut().for_each(|z| *z = cap * tanh(*z * inverse)));
+                self.isa.vectorize(
+                    #[inline(always)]
+                    || logits.iter_mut().for_each(|z| *z = cap * tanh(*z * inverse)),
+                );
             });
         }
     }

@@ -94,8 +94,17 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn dot<A: Elem, B: Elem>(a: &[A], b: &[B]) -> f32 {
     let len = a.len().min(b.len());
-    let (a, b) = (&a[..len], &b[..len]);
-    sum_by(len, |i| a[i].to_f32() * b[i].to_f32())
+    let ((a, last_a), (b, last_b)) = (a[..len].as_chunks::<LANES>(), b[..len].as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane].to_f32() * b[lane].to_f32();
+        }
+    }
+    for (sum, (a, b)) in lanes.iter_mut().zip(last_a.iter().zip(last_b)) {
+        *sum += a.to_f32() * b.to_f32();
+    }
+    total(lanes)
 }
 
 /// The largest element, −∞ for none.

@@ -29,16 +29,19 @@ impl Cpu {
                     second.range(range),
                 )
             };
-            self.isa.vectorize(|| {
-                for i in 0..grad.len() {
-                    let g = grad[i];
-                    let m = first[i] + gain1 * (g - first[i]);
-                    let v = second[i] + gain2 * (g * g - second[i]);
-                    first[i] = m;
-                    second[i] = v;
-                    value[i] = value[i] * keep - size * (m / ((v / bias2).sqrt() + eps));
-                }
-            });
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    let state = value.iter_mut().zip(first).zip(second);
+                    for (&g, ((value, first), second)) in grad.iter().zip(state) {
+                        let m = *first + gain1 * (g - *first);
+                        let v = *second + gain2 * (g * g - *second);
+                        *first = m;
+                        *second = v;
+                        *value = *value * keep - size * (m / ((v / bias2).sqrt() + eps));
+                    }
+                },
+            );
         });
     }
 
@@ -48,20 +51,25 @@ impl Cpu {
             let grad = &grad[range.clone()];
             // SAFETY: ranges of one run are disjoint.
             let (momentum, out) = unsafe { (momentum.range(range.clone()), out.range(range)) };
-            self.isa.vectorize(|| {
-                for i in 0..grad.len() {
-                    let m = momentum[i] + (1.0 - mu) * (grad[i] - momentum[i]);
-                    momentum[i] = m;
-                    out[i] = T::from_f32(grad[i] + mu * (m - grad[i]));
-                }
-            });
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for (&g, (m, out)) in grad.iter().zip(momentum.iter_mut().zip(out)) {
+                        *m += (1.0 - mu) * (g - *m);
+                        *out = T::from_f32(g + mu * (*m - g));
+                    }
+                },
+            );
         });
     }
 
     /// `Σ x²` in blocks of a fixed size.
     fn squares<T: Elem>(&self, x: &[T]) -> f64 {
         self.reduce(x.len(), GRAIN, &|range| {
-            self.isa.vectorize(|| dot(&x[range.clone()], &x[range.clone()]))
+            self.isa.vectorize(
+                #[inline(always)]
+                || dot(&x[range.clone()], &x[range.clone()]),
+            )
         })
     }
 
@@ -71,8 +79,10 @@ impl Cpu {
         self.pool.run_ranges(len, GRAIN, &|range| {
             // SAFETY: ranges of one run are disjoint.
             let x = unsafe { x.range(range) };
-            self.isa
-                .vectorize(|| x.iter_mut().for_each(|v| *v = T::from_f32(v.to_f32() * factor)));
+            self.isa.vectorize(
+                #[inline(always)]
+                || x.iter_mut().for_each(|v| *v = T::from_f32(v.to_f32() * factor)),
+            );
         });
     }
 
@@ -82,16 +92,19 @@ impl Cpu {
         let target = (self.squares(x) / rows as f64).sqrt() as f32;
         let x = Parts::new(x);
         self.for_rows(rows, cols, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    // SAFETY: rows of one run are disjoint.
-                    let x = unsafe { x.range(row * cols..(row + 1) * cols) };
-                    let factor = target / dot(x, x).sqrt().max(1e-6);
-                    for v in x.iter_mut() {
-                        *v = T::from_f32(v.to_f32() * factor);
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        // SAFETY: rows of one run are disjoint.
+                        let x = unsafe { x.range(row * cols..(row + 1) * cols) };
+                        let factor = target / dot(x, x).sqrt().max(1e-6);
+                        for v in x.iter_mut() {
+                            *v = T::from_f32(v.to_f32() * factor);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -125,20 +138,23 @@ impl Cpu {
         let rescale = ((before * per_mean as f64).sqrt() / after.sqrt().max(1e-10)) as f32;
         let (scales, x) = (&*means, Parts::new(x));
         self.for_rows(rows, cols, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    // SAFETY: rows of one run are disjoint.
-                    let x = unsafe { x.range(row * cols..(row + 1) * cols) };
-                    if by_row {
-                        let factor = scales[row] * rescale;
-                        for v in x.iter_mut() {
-                            *v *= factor;
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        // SAFETY: rows of one run are disjoint.
+                        let x = unsafe { x.range(row * cols..(row + 1) * cols) };
+                        if by_row {
+                            let factor = scales[row] * rescale;
+                            for v in x.iter_mut() {
+                                *v *= factor;
+                            }
+                        } else {
+                            x.iter_mut().zip(scales).for_each(|(v, s)| *v *= s * rescale);
                         }
-                    } else {
-                        x.iter_mut().zip(scales).for_each(|(v, s)| *v *= s * rescale);
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -149,12 +165,15 @@ impl Cpu {
             let x = &x[range.clone()];
             // SAFETY: ranges of one run are disjoint.
             let w = unsafe { w.range(range) };
-            self.isa.vectorize(|| {
-                for (w, x) in w.iter_mut().zip(x) {
-                    let shrink = if x * *w >= 0.0 { decay * *w } else { 0.0 };
-                    *w -= lr * x + shrink;
-                }
-            });
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for (w, x) in w.iter_mut().zip(x) {
+                        let shrink = if x * *w >= 0.0 { decay * *w } else { 0.0 };
+                        *w -= lr * x + shrink;
+                    }
+                },
+            );
         });
     }
 }
@@ -167,23 +186,26 @@ fn mean_squares(cpu: &Cpu, x: &[f32], cols: usize, by_row: bool, means: &mut [f3
     cpu.pool.run_ranges(len, grain, &|range| {
         // SAFETY: ranges of one run are disjoint.
         let means = unsafe { means.range(range.clone()) };
-        cpu.isa.vectorize(|| {
-            if by_row {
-                for (mean, row) in means.iter_mut().zip(range) {
-                    let x = &x[row * cols..(row + 1) * cols];
-                    *mean = sum_by(cols, |i| x[i] * x[i]) / cols as f32;
+        cpu.isa.vectorize(
+            #[inline(always)]
+            || {
+                if by_row {
+                    for (mean, row) in means.iter_mut().zip(range) {
+                        let x = &x[row * cols..(row + 1) * cols];
+                        *mean = sum_by(cols, |i| x[i] * x[i]) / cols as f32;
+                    }
+                    return;
                 }
-                return;
-            }
-            for row in 0..rows {
-                let x = &x[row * cols + range.start..row * cols + range.end];
-                for (mean, x) in means.iter_mut().zip(x) {
-                    *mean += x * x;
+                for row in 0..rows {
+                    let x = &x[row * cols + range.start..row * cols + range.end];
+                    for (mean, x) in means.iter_mut().zip(x) {
+                        *mean += x * x;
+                    }
                 }
-            }
-            for mean in means.iter_mut() {
-                *mean /= rows as f32;
-            }
-        });
+                for mean in means.iter_mut() {
+                    *mean /= rows as f32;
+                }
+            },
+        );
     });
 }

@@ -2,7 +2,7 @@
 
 use super::Cpu;
 use super::elem::{Elem, indices, input, parts};
-use super::math::{dot, sum_by};
+use super::math::dot;
 use super::rows::RMS_EPS;
 use crate::backend::{Buffer, RotaryArgs};
 use crate::ops::rotary::MAX_HEAD_DIM;
@@ -18,12 +18,14 @@ impl<T: Elem> Angles<'_, T> {
     #[inline(always)]
     fn rotate(&self, x: &[T], y: &mut [f32]) {
         let half = self.cos.len();
-        let (x1, x2) = x.split_at(half);
-        let (y1, y2) = y.split_at_mut(half);
+        let ((x1, x2), (y1, y2)) = (x.split_at(half), y.split_at_mut(half));
+        // All of one known length, so that the loop vectorises.
+        let (x2, y2, sin) = (&x2[..half], &mut y2[..half], &self.sin[..half]);
         for j in 0..half {
-            let (c, s) = (self.cos[j].to_f32(), self.sin[j].to_f32());
-            y1[j] = x1[j].to_f32() * c + x2[j].to_f32() * s;
-            y2[j] = x2[j].to_f32() * c - x1[j].to_f32() * s;
+            let (c, s) = (self.cos[j].to_f32(), sin[j].to_f32());
+            let (a, b) = (x1[j].to_f32(), x2[j].to_f32());
+            y1[j] = a * c + b * s;
+            y2[j] = b * c - a * s;
         }
     }
 
@@ -31,12 +33,13 @@ impl<T: Elem> Angles<'_, T> {
     #[inline(always)]
     fn rotate_back(&self, y: &[f32], x: &mut [T]) {
         let half = self.cos.len();
-        let (y1, y2) = y.split_at(half);
-        let (x1, x2) = x.split_at_mut(half);
+        let ((y1, y2), (x1, x2)) = (y.split_at(half), x.split_at_mut(half));
+        let (y2, x2, sin) = (&y2[..half], &mut x2[..half], &self.sin[..half]);
         for j in 0..half {
-            let (c, s) = (self.cos[j].to_f32(), self.sin[j].to_f32());
-            x1[j] = T::from_f32(y1[j] * c - y2[j] * s);
-            x2[j] = T::from_f32(y1[j] * s + y2[j] * c);
+            let (c, s) = (self.cos[j].to_f32(), sin[j].to_f32());
+            let (a, b) = (y1[j], y2[j]);
+            x1[j] = T::from_f32(a * c - b * s);
+            x2[j] = T::from_f32(a * s + b * c);
         }
     }
 }
@@ -44,32 +47,40 @@ impl<T: Elem> Angles<'_, T> {
 impl Cpu {
     pub(crate) fn rotary<T: Elem>(&self, args: &RotaryArgs, x: Buffer, y: Buffer) {
         let (x, y) = (input::<T>(x), parts::<T>(y));
-        self.for_heads::<T>(args, |at, angles, rotated| {
-            // SAFETY: heads of one run are disjoint.
-            let y = unsafe { y.range(at.clone()) };
-            angles.rotate(&x[at], rotated);
-            let r = args.scale / (dot(rotated, rotated) / args.head_dim as f32 + RMS_EPS).sqrt();
-            for (y, &v) in y.iter_mut().zip(&*rotated) {
-                *y = T::from_f32(v * r);
-            }
-        });
+        self.for_heads::<T>(
+            args,
+            #[inline(always)]
+            |at, angles, rotated| {
+                // SAFETY: heads of one run are disjoint.
+                let y = unsafe { y.range(at.clone()) };
+                angles.rotate(&x[at], rotated);
+                let r = args.scale / (dot(rotated, rotated) / args.head_dim as f32 + RMS_EPS).sqrt();
+                for (y, &v) in y.iter_mut().zip(&*rotated) {
+                    *y = T::from_f32(v * r);
+                }
+            },
+        );
     }
 
     pub(crate) fn rotary_backward<T: Elem>(&self, args: &RotaryArgs, x: Buffer, dy: Buffer, dx: Buffer) {
         let (x, dy, dx) = (input::<T>(x), input::<T>(dy), parts::<T>(dx));
         let n = args.head_dim as f32;
-        self.for_heads::<T>(args, |at, angles, rotated| {
-            // SAFETY: heads of one run are disjoint.
-            let dx = unsafe { dx.range(at.clone()) };
-            let dy = &dy[at.clone()];
-            angles.rotate(&x[at], rotated);
-            let r = 1.0 / (dot(rotated, rotated) / n + RMS_EPS).sqrt();
-            let m = sum_by(dy.len(), |i| dy[i].to_f32() * rotated[i]) * r * r / n;
-            for (v, dy) in rotated.iter_mut().zip(dy) {
-                *v = args.scale * r * (dy.to_f32() - *v * m);
-            }
-            angles.rotate_back(rotated, dx);
-        });
+        self.for_heads::<T>(
+            args,
+            #[inline(always)]
+            |at, angles, rotated| {
+                // SAFETY: heads of one run are disjoint.
+                let dx = unsafe { dx.range(at.clone()) };
+                let dy = &dy[at.clone()];
+                angles.rotate(&x[at], rotated);
+                let r = 1.0 / (dot(rotated, rotated) / n + RMS_EPS).sqrt();
+                let m = dot(dy, rotated) * r * r / n;
+                for (v, dy) in rotated.iter_mut().zip(dy) {
+                    *v = args.scale * r * (dy.to_f32() - *v * m);
+                }
+                angles.rotate_back(rotated, dx);
+            },
+        );
     }
 
     /// Calls `body(elements of the head, angles of its position, buffer for the rotated head)`.

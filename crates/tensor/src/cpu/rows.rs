@@ -1,6 +1,6 @@
 //! Kernels that walk rows or elements: embedding, norms, activations, linear combinations.
 
-use super::elem::{Elem, Element as _, Parts, indices, input, output, parts, with_elem};
+use super::elem::{Elem, Parts, indices, input, output, parts, with_elem};
 use super::math::{dot, sigmoid, sum_by, tanh};
 use super::{Cpu, locked};
 use crate::backend::{Buffer, ScalarArg};
@@ -20,24 +20,57 @@ impl Cpu {
         self.pool.run_ranges(rows, grain, body);
     }
 
-    /// `y[i] = f(i, y[i])` for all elements, `y` as `f32`; the old value is read only if `keep`.
+    /// `y = f(a)`, or `y += f(a)`, element by element.
     #[inline(always)]
-    fn map<T: Elem>(&self, y: Buffer, accumulate: bool, f: impl Fn(usize) -> f32 + Sync) {
+    fn map<A: Elem, T: Elem>(&self, a: &[A], y: Buffer, add: bool, f: impl Fn(f32) -> f32 + Sync + Copy) {
         let (len, y) = (y.len, parts::<T>(y));
         self.pool.run_ranges(len, GRAIN, &|range| {
-            let start = range.start;
+            // A copy of its own, so that nothing in it can lie where `y` is written.
+            let (a, f) = (&a[range.clone()], f);
             // SAFETY: ranges of one run are disjoint.
             let y = unsafe { y.range(range) };
             self.isa.vectorize(
                 #[inline(always)]
                 || {
-                    if accumulate {
-                        for (i, y) in y.iter_mut().enumerate() {
-                            *y = T::from_f32(y.to_f32() + f(start + i));
+                    if add {
+                        for (y, a) in y.iter_mut().zip(a) {
+                            *y = T::from_f32(y.to_f32() + f(a.to_f32()));
                         }
                     } else {
-                        for (i, y) in y.iter_mut().enumerate() {
-                            *y = T::from_f32(f(start + i));
+                        for (y, a) in y.iter_mut().zip(a) {
+                            *y = T::from_f32(f(a.to_f32()));
+                        }
+                    }
+                },
+            );
+        });
+    }
+
+    /// `y = f(a, b)`, or `y += f(a, b)`, element by element.
+    #[inline(always)]
+    fn map_pairs<T: Elem>(
+        &self,
+        (a, b): (&[T], &[T]),
+        y: Buffer,
+        add: bool,
+        f: impl Fn(f32, f32) -> f32 + Sync + Copy,
+    ) {
+        let (len, y) = (y.len, parts::<T>(y));
+        self.pool.run_ranges(len, GRAIN, &|range| {
+            let (a, b, f) = (&a[range.clone()], &b[range.clone()], f);
+            // SAFETY: ranges of one run are disjoint.
+            let y = unsafe { y.range(range) };
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    let pairs = a.iter().zip(b);
+                    if add {
+                        for (y, (a, b)) in y.iter_mut().zip(pairs) {
+                            *y = T::from_f32(y.to_f32() + f(a.to_f32(), b.to_f32()));
+                        }
+                    } else {
+                        for (y, (a, b)) in y.iter_mut().zip(pairs) {
+                            *y = T::from_f32(f(a.to_f32(), b.to_f32()));
                         }
                     }
                 },
@@ -64,15 +97,20 @@ impl Cpu {
     pub(crate) fn embedding_rows<T: Elem>(&self, table: Buffer, ids: Buffer, y: Buffer, channels: usize) {
         let (table, ids, y) = (input::<f32>(table), indices(ids), parts::<T>(y));
         self.for_rows(ids.len(), channels, &|range| {
-            for row in range {
-                let id = ids[row] as usize;
-                // SAFETY: rows of one run are disjoint.
-                let y = unsafe { y.range(row * channels..(row + 1) * channels) };
-                let from = &table[id * channels..(id + 1) * channels];
-                for (y, &x) in y.iter_mut().zip(from) {
-                    *y = T::from_f32(x);
-                }
-            }
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let id = ids[row] as usize;
+                        // SAFETY: rows of one run are disjoint.
+                        let y = unsafe { y.range(row * channels..(row + 1) * channels) };
+                        let from = &table[id * channels..(id + 1) * channels];
+                        for (y, &x) in y.iter_mut().zip(from) {
+                            *y = T::from_f32(x);
+                        }
+                    }
+                },
+            );
         });
     }
 
@@ -81,55 +119,72 @@ impl Cpu {
         const OWNERS: usize = 16;
         let (dy, ids, dtable) = (input::<T>(dy), indices(ids), parts::<f32>(dtable));
         self.pool.run(OWNERS, &|owner| {
-            for (row, &id) in ids.iter().enumerate() {
-                let id = id as usize;
-                if id % OWNERS != owner {
-                    continue;
-                }
-                // SAFETY: the table row belongs to this task alone.
-                let sum = unsafe { dtable.range(id * channels..(id + 1) * channels) };
-                let dy = &dy[row * channels..(row + 1) * channels];
-                for (sum, dy) in sum.iter_mut().zip(dy) {
-                    *sum += dy.to_f32();
-                }
-            }
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for (row, &id) in ids.iter().enumerate() {
+                        let id = id as usize;
+                        if id % OWNERS != owner {
+                            continue;
+                        }
+                        // SAFETY: the table row belongs to this task alone.
+                        let sum = unsafe { dtable.range(id * channels..(id + 1) * channels) };
+                        let dy = &dy[row * channels..(row + 1) * channels];
+                        for (sum, dy) in sum.iter_mut().zip(dy) {
+                            *sum += dy.to_f32();
+                        }
+                    }
+                },
+            );
         });
     }
 
     pub(crate) fn rms_norm_rows<T: Elem>(&self, x: Buffer, y: Buffer, cols: usize) {
         let (x, y) = (input::<T>(x), parts::<T>(y));
         self.for_rows(x.len() / cols, cols, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    let x = &x[row * cols..(row + 1) * cols];
-                    // SAFETY: rows of one run are disjoint.
-                    let y = unsafe { y.range(row * cols..(row + 1) * cols) };
-                    let r = 1.0 / (dot(x, x) / cols as f32 + RMS_EPS).sqrt();
-                    for (y, x) in y.iter_mut().zip(x) {
-                        *y = T::from_f32(x.to_f32() * r);
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let x = &x[row * cols..(row + 1) * cols];
+                        // SAFETY: rows of one run are disjoint.
+                        let y = unsafe { y.range(row * cols..(row + 1) * cols) };
+                        let r = 1.0 / (dot(x, x) / cols as f32 + RMS_EPS).sqrt();
+                        for (y, x) in y.iter_mut().zip(x) {
+                            *y = T::from_f32(x.to_f32() * r);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
     pub(crate) fn rms_norm_rows_backward<T: Elem>(&self, x: Buffer, dy: Buffer, dx: Buffer, cols: usize, add: bool) {
         let (x, dy, dx) = (input::<T>(x), input::<T>(dy), parts::<T>(dx));
         self.for_rows(x.len() / cols, cols, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    let at = row * cols..(row + 1) * cols;
-                    let (x, dy) = (&x[at.clone()], &dy[at.clone()]);
-                    // SAFETY: rows of one run are disjoint.
-                    let dx = unsafe { dx.range(at) };
-                    let r = 1.0 / (dot(x, x) / cols as f32 + RMS_EPS).sqrt();
-                    let m = dot(x, dy) * r * r / cols as f32;
-                    for i in 0..cols {
-                        let old = if add { dx[i].to_f32() } else { 0.0 };
-                        dx[i] = T::from_f32(old + r * (dy[i].to_f32() - x[i].to_f32() * m));
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let at = row * cols..(row + 1) * cols;
+                        let (x, dy) = (&x[at.clone()], &dy[at.clone()]);
+                        // SAFETY: rows of one run are disjoint.
+                        let dx = unsafe { dx.range(at) };
+                        let r = 1.0 / (dot(x, x) / cols as f32 + RMS_EPS).sqrt();
+                        let m = dot(x, dy) * r * r / cols as f32;
+                        let pairs = x.iter().zip(dy);
+                        if add {
+                            for (dx, (x, dy)) in dx.iter_mut().zip(pairs) {
+                                *dx = T::from_f32(dx.to_f32() + r * (dy.to_f32() - x.to_f32() * m));
+                            }
+                        } else {
+                            for (dx, (x, dy)) in dx.iter_mut().zip(pairs) {
+                                *dx = T::from_f32(r * (dy.to_f32() - x.to_f32() * m));
+                            }
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -138,17 +193,20 @@ impl Cpu {
         let (weight, bias) = (input::<f32>(weight), input::<f32>(bias));
         let cols = weight.len();
         self.for_rows(x.len() / cols, cols, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    let x = &x[row * cols..(row + 1) * cols];
-                    // SAFETY: rows of one run are disjoint.
-                    let y = unsafe { y.range(row * cols..(row + 1) * cols) };
-                    let (mean, r) = moments(x, eps);
-                    for i in 0..cols {
-                        y[i] = T::from_f32((x[i].to_f32() - mean) * r * weight[i] + bias[i]);
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let x = &x[row * cols..(row + 1) * cols];
+                        // SAFETY: rows of one run are disjoint.
+                        let y = unsafe { y.range(row * cols..(row + 1) * cols) };
+                        let (mean, r) = moments(x, eps);
+                        for i in 0..cols {
+                            y[i] = T::from_f32((x[i].to_f32() - mean) * r * weight[i] + bias[i]);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     }
 
@@ -166,24 +224,27 @@ impl Cpu {
         let cols = weight.len();
         let rows = x.len() / cols;
         self.for_rows(rows, cols, &|range| {
-            self.isa.vectorize(|| {
-                for row in range {
-                    let at = row * cols..(row + 1) * cols;
-                    let (x, dy) = (&x[at.clone()], &dy[at.clone()]);
-                    // SAFETY: rows of one run are disjoint.
-                    let dx = unsafe { dx.range(at) };
-                    let (mean, r) = moments(x, eps);
-                    let n = cols as f32;
-                    let g = |i: usize| dy[i].to_f32() * weight[i];
-                    let xhat = |i: usize| (x[i].to_f32() - mean) * r;
-                    let mean_g = sum_by(cols, g) / n;
-                    let mean_gx = sum_by(cols, |i| g(i) * xhat(i)) / n;
-                    for (i, dx) in dx.iter_mut().enumerate() {
-                        let old = if add { dx.to_f32() } else { 0.0 };
-                        *dx = T::from_f32(old + r * (g(i) - mean_g - xhat(i) * mean_gx));
+            self.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        let at = row * cols..(row + 1) * cols;
+                        let (x, dy) = (&x[at.clone()], &dy[at.clone()]);
+                        // SAFETY: rows of one run are disjoint.
+                        let dx = unsafe { dx.range(at) };
+                        let (mean, r) = moments(x, eps);
+                        let n = cols as f32;
+                        let g = |i: usize| dy[i].to_f32() * weight[i];
+                        let xhat = |i: usize| (x[i].to_f32() - mean) * r;
+                        let mean_g = sum_by(cols, g) / n;
+                        let mean_gx = sum_by(cols, |i| g(i) * xhat(i)) / n;
+                        for (i, dx) in dx.iter_mut().enumerate() {
+                            let old = if add { dx.to_f32() } else { 0.0 };
+                            *dx = T::from_f32(old + r * (g(i) - mean_g - xhat(i) * mean_gx));
+                        }
                     }
-                }
-            });
+                },
+            );
         });
         // Columns have one owner each and rows are added in their order.
         let (dweight, dbias) = (parts::<f32>(dweight), parts::<f32>(dbias));
@@ -204,45 +265,53 @@ impl Cpu {
     pub(crate) fn activate(&self, kind: Activation, x: Buffer, y: Buffer) {
         with_elem!(x.dtype, T => {
             let x = input::<T>(x);
-            let at = |i: usize| x[i].to_f32();
             match kind {
-                Activation::ReluSquared => self.map::<T>(y, false, |i| at(i).max(0.0) * at(i).max(0.0)),
-                Activation::Relu => self.map::<T>(y, false, |i| at(i).max(0.0)),
-                Activation::Silu => self.map::<T>(y, false, |i| at(i) * sigmoid(at(i))),
-                Activation::Gelu => self.map::<T>(y, false, |i| gelu(at(i))),
-                Activation::Sigmoid => self.map::<T>(y, false, |i| sigmoid(at(i))),
-                Activation::Tanh => self.map::<T>(y, false, |i| tanh(at(i))),
+                Activation::ReluSquared => self.map::<T, T>(x, y, false, #[inline(always)] move |x| x.max(0.0) * x.max(0.0)),
+                Activation::Relu => self.map::<T, T>(x, y, false, #[inline(always)] move |x| x.max(0.0)),
+                Activation::Silu => self.map::<T, T>(x, y, false, #[inline(always)] move |x| x * sigmoid(x)),
+                Activation::Gelu => self.map::<T, T>(x, y, false, gelu),
+                Activation::Sigmoid => self.map::<T, T>(x, y, false, sigmoid),
+                Activation::Tanh => self.map::<T, T>(x, y, false, tanh),
             }
         });
     }
 
     pub(crate) fn activate_backward(&self, kind: Activation, x: Buffer, dy: Buffer, dx: Buffer, add: bool) {
         with_elem!(x.dtype, T => {
-            let (x, dy) = (input::<T>(x), input::<T>(dy));
-            let (at, dy) = (|i: usize| x[i].to_f32(), |i: usize| dy[i].to_f32());
+            let of = (input::<T>(x), input::<T>(dy));
             match kind {
-                Activation::ReluSquared => self.map::<T>(dx, add, |i| 2.0 * at(i).max(0.0) * dy(i)),
-                Activation::Relu => self.map::<T>(dx, add, |i| if at(i) > 0.0 { dy(i) } else { 0.0 }),
-                Activation::Silu => self.map::<T>(dx, add, |i| {
-                    let s = sigmoid(at(i));
-                    dy(i) * s * (1.0 + at(i) * (1.0 - s))
+                Activation::ReluSquared => {
+                    self.map_pairs::<T>(of, dx, add, #[inline(always)] move |x, dy| 2.0 * x.max(0.0) * dy);
+                }
+                Activation::Relu => {
+                    self.map_pairs::<T>(of, dx, add, #[inline(always)] move |x, dy| if x > 0.0 { dy } else { 0.0 });
+                }
+                Activation::Silu => self.map_pairs::<T>(of, dx, add, #[inline(always)] move |x, dy| {
+                    let s = sigmoid(x);
+                    dy * s * (1.0 + x * (1.0 - s))
                 }),
-                Activation::Gelu => self.map::<T>(dx, add, |i| dy(i) * gelu_slope(at(i))),
-                Activation::Sigmoid => self.map::<T>(dx, add, |i| {
-                    let s = sigmoid(at(i));
-                    dy(i) * s * (1.0 - s)
+                Activation::Gelu => self.map_pairs::<T>(of, dx, add, #[inline(always)] move |x, dy| dy * gelu_slope(x)),
+                Activation::Sigmoid => self.map_pairs::<T>(of, dx, add, #[inline(always)] move |x, dy| {
+                    let s = sigmoid(x);
+                    dy * s * (1.0 - s)
                 }),
-                Activation::Tanh => self.map::<T>(dx, add, |i| {
-                    let t = tanh(at(i));
-                    dy(i) * (1.0 - t * t)
+                Activation::Tanh => self.map_pairs::<T>(of, dx, add, #[inline(always)] move |x, dy| {
+                    let t = tanh(x);
+                    dy * (1.0 - t * t)
                 }),
             }
         });
     }
 
     pub(crate) fn multiply_all<T: Elem>(&self, a: Buffer, b: Buffer, y: Buffer, add: bool) {
-        let (a, b) = (input::<T>(a), input::<T>(b));
-        self.map::<T>(y, add, |i| a[i].to_f32() * b[i].to_f32());
+        let of = (input::<T>(a), input::<T>(b));
+        self.map_pairs::<T>(
+            of,
+            y,
+            add,
+            #[inline(always)]
+            move |a, b| a * b,
+        );
     }
 
     pub(crate) fn mix_all<T: Elem>(
@@ -255,9 +324,21 @@ impl Cpu {
         let (a, alpha) = (input::<T>(a), scalar(alpha));
         if let Some((b, beta)) = b {
             let (b, beta) = (input::<T>(b), scalar(beta));
-            self.map::<T>(y, add, |i| alpha * a[i].to_f32() + beta * b[i].to_f32());
+            self.map_pairs::<T>(
+                (a, b),
+                y,
+                add,
+                #[inline(always)]
+                move |a, b| alpha * a + beta * b,
+            );
         } else {
-            self.map::<T>(y, add, |i| alpha * a[i].to_f32());
+            self.map::<T, T>(
+                a,
+                y,
+                add,
+                #[inline(always)]
+                move |a| alpha * a,
+            );
         }
     }
 
@@ -271,19 +352,32 @@ impl Cpu {
     ) {
         let (x, dy) = (input::<T>(x), input::<T>(dy));
         let sum = self.reduce(x.len(), GRAIN, &|range| {
-            self.isa.vectorize(|| dot(&x[range.clone()], &dy[range.clone()]))
+            self.isa.vectorize(
+                #[inline(always)]
+                || dot(&x[range.clone()], &dy[range.clone()]),
+            )
         });
         output::<f32>(dscalar)[index] += factor * sum as f32;
     }
 
     pub(crate) fn convert<A: Elem, B: Elem>(&self, from: Buffer, to: Buffer) {
-        let from = input::<A>(from);
-        self.map::<B>(to, false, |i| from[i].to_f32());
+        self.map::<A, B>(
+            input(from),
+            to,
+            false,
+            #[inline(always)]
+            move |x| x,
+        );
     }
 
     pub(crate) fn add_all<T: Elem>(&self, from: Buffer, to: Buffer) {
-        let from = input::<T>(from);
-        self.map::<T>(to, true, |i| from[i].to_f32());
+        self.map::<T, T>(
+            input(from),
+            to,
+            true,
+            #[inline(always)]
+            move |x| x,
+        );
     }
 }
 
