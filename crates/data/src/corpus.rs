@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::discover;
 use crate::documents::{Documents, Position};
 use crate::error::DataError;
+use crate::fingerprint;
 use crate::packing::Packing;
+use crate::skipped::{Seen, is_unreadable};
 use crate::source::parquet::ParquetShard;
 
 /// A text file up to this size is tokenised whole for random windows; a larger
@@ -74,6 +75,10 @@ pub struct CorpusOptions {
     pub text_field: String,
     /// How text files are divided into documents; other kinds ignore it.
     pub text_documents: TextDocuments,
+    /// Whether a file that cannot be read ends the run. Otherwise a run goes on without it, as long as it is one of
+    /// several to learn from and more than half of them can be read (see [`Skipped`](crate::Skipped)).
+    #[serde(default)]
+    pub strict: bool,
 }
 
 impl Default for CorpusOptions {
@@ -81,6 +86,7 @@ impl Default for CorpusOptions {
         CorpusOptions {
             text_field: "text".to_owned(),
             text_documents: TextDocuments::Whole,
+            strict: false,
         }
     }
 }
@@ -119,7 +125,8 @@ pub struct Description {
     pub files: usize,
     /// Their size on disk in bytes (compressed, for Parquet).
     pub bytes: u64,
-    /// Identifies names, sizes and reading options; a resumed run compares it.
+    /// Identifies names, sizes, contents (of large data: samples of every file) and reading options; a resumed run
+    /// compares it.
     pub fingerprint: String,
 }
 
@@ -169,7 +176,7 @@ impl Corpus {
     /// nanoGPT's last tenth of the characters when they are ASCII; for a folder
     /// at a file's beginning if that leaves 5% to 20%).
     ///
-    /// Reads metadata only, whatever the size of the data.
+    /// Reads metadata and, of more than 64 MiB, samples.
     pub fn open(path: &Path, options: CorpusOptions) -> Result<Corpus, DataError> {
         let (kind, files) = discover::discover(path)?;
         Self::build(path, kind, files, options)
@@ -213,13 +220,11 @@ impl Corpus {
             });
         }
         let boundary = match kind {
-            Kind::Parquet => {
-                let shard = ParquetShard::open(&files[0].path, &options.text_field)?;
-                match files.len() {
-                    1 => shard.last_tenth(),
-                    several => last_file(several),
-                }
+            Kind::Parquet if files.len() > 1 => {
+                some_shard(&files, &options)?;
+                last_file(files.len())
             }
+            Kind::Parquet => ParquetShard::open(&files[0].path, &options.text_field)?.last_tenth(),
             Kind::Jsonl if files.len() > 1 => last_file(files.len()),
             Kind::Jsonl | Kind::Made => jsonl_last_tenth(&files[0])?,
             Kind::TextFile | Kind::TextFolder => text_last_tenth(&files, options.text_documents)?,
@@ -229,7 +234,7 @@ impl Corpus {
             kind,
             files: files.len(),
             bytes,
-            fingerprint: fingerprint(kind, &files, &options),
+            fingerprint: fingerprint::of(kind, &files, &options),
         };
         Ok(Corpus(Arc::new(Inner {
             files,
@@ -269,12 +274,23 @@ impl Corpus {
     /// [`DataError::State`] if `position` lies outside the split,
     /// [`DataError::NoDocuments`] if the split is empty.
     pub fn documents(&self, split: Split, position: Position) -> Result<Documents, DataError> {
-        Documents::new(self.clone(), split, position, None)
+        self.documents_from(split, position, None, Arc::default())
     }
 
     /// The documents of `split` once, from the first to the last.
     pub fn one_pass(&self, split: Split) -> Result<Documents, DataError> {
-        Documents::new(self.clone(), split, self.begin(split), Some(1))
+        self.documents_from(split, self.begin(split), Some(1), Arc::default())
+    }
+
+    /// The same for a run that has read before.
+    pub(crate) fn documents_from(
+        &self,
+        split: Split,
+        position: Position,
+        epochs: Option<u64>,
+        seen: Arc<Seen>,
+    ) -> Result<Documents, DataError> {
+        Documents::new(self.clone(), split, position, epochs, seen)
     }
 
     /// First mark of a split and the one after its end.
@@ -290,28 +306,24 @@ impl Corpus {
     }
 }
 
+/// Finds a shard to learn from that can be opened; the first one must be, where none may be skipped.
+fn some_shard(files: &[SourceFile], options: &CorpusOptions) -> Result<(), DataError> {
+    let mut first = None;
+    for file in &files[..files.len() - 1] {
+        match ParquetShard::open(&file.path, &options.text_field) {
+            Ok(_) => return Ok(()),
+            Err(error) if options.strict || !is_unreadable(&error) => return Err(error),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
 fn last_file(files: usize) -> Mark {
     Mark {
         file: files as u64 - 1,
         ..Mark::default()
     }
-}
-
-fn fingerprint(kind: Kind, files: &[SourceFile], options: &CorpusOptions) -> String {
-    let mut hash = Sha256::new();
-    hash.update(format!("{kind:?}\n{options:?}\n"));
-    for file in files {
-        hash.update(format!("{}\n{}\n", file.name, file.bytes));
-        if let Some(text) = &file.memory {
-            hash.update(text.as_bytes());
-        }
-    }
-    let digest = hash.finalize();
-    digest[..8].iter().fold(String::new(), |mut hex, byte| {
-        use fmt::Write as _;
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
 }
 
 /// The line that begins at or after nine tenths of the file.

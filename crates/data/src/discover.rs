@@ -105,12 +105,13 @@ fn walk(root: &Path, at: &Path, depth: usize, found: &mut Vec<SourceFile>) -> Re
             }
             continue;
         }
-        let metadata = fs::metadata(&path).map_err(|error| DataError::io(&path, error))?;
-        if metadata.is_file() {
+        let metadata = fs::metadata(&path);
+        // A link that leads nowhere is a file that cannot be read, and named when it is its turn.
+        if metadata.as_ref().map_or(true, fs::Metadata::is_file) {
             let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy();
             found.push(SourceFile {
                 name: name.into_owned(),
-                bytes: metadata.len(),
+                bytes: metadata.map_or(0, |metadata| metadata.len()),
                 memory: None,
                 path,
             });

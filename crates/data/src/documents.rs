@@ -2,11 +2,13 @@
 //! walks files and epochs; it must never know of tokens or batches.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::{Corpus, Kind, Mark, Split};
 use crate::error::DataError;
+use crate::skipped::{self, Seen, Skipped, is_unreadable};
 use crate::source::Reader;
 
 /// Documents that travel together; nanochat refills its buffer 128 at a time.
@@ -65,6 +67,8 @@ pub struct Document {
 pub(crate) struct Chunk {
     pub(crate) documents: Vec<Document>,
     pub(crate) after: Position,
+    /// What was known of the files by then.
+    pub(crate) seen: Arc<Seen>,
 }
 
 /// Iterator over the documents of one split; ends for good after an error.
@@ -76,6 +80,7 @@ pub struct Documents {
     /// Stop when this epoch would begin.
     end_epoch: Option<u64>,
     reader: Option<Reader>,
+    seen: Arc<Seen>,
     found_in_epoch: bool,
     queue: VecDeque<Document>,
     finished: bool,
@@ -87,6 +92,7 @@ impl Documents {
         split: Split,
         position: Position,
         epochs: Option<u64>,
+        seen: Arc<Seen>,
     ) -> Result<Self, DataError> {
         let (start, end) = corpus.span(split);
         if start >= end {
@@ -109,9 +115,15 @@ impl Documents {
             position,
             end_epoch: epochs.map(|epochs| position.epoch.saturating_add(epochs)),
             reader: None,
+            seen,
             queue: VecDeque::new(),
             finished: false,
         })
+    }
+
+    /// The files given up so far.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.seen.skipped
     }
 
     /// The next documents together; `None` after the last epoch asked for.
@@ -134,14 +146,12 @@ impl Documents {
                 return Ok(Some(Chunk {
                     documents,
                     after: self.position,
+                    seen: Arc::clone(&self.seen),
                 }));
             }
             if self.position.mark() >= end {
                 if !self.found_in_epoch {
-                    return Err(DataError::NoDocuments {
-                        path: corpus.describe().path.clone(),
-                        split: self.split,
-                    });
+                    return Err(self.nothing_found());
                 }
                 let epoch = self.position.epoch.saturating_add(1);
                 if self.end_epoch.is_some_and(|last| epoch >= last) {
@@ -151,25 +161,108 @@ impl Documents {
                 self.found_in_epoch = false;
                 self.reader = None;
             }
-            if self.reader.is_none() {
-                self.reader = Some(Reader::open(&corpus, self.position.mark(), end)?);
-            }
-            let reader = self.reader.as_mut().expect("opened just above");
             let before = documents.len();
-            let mark = reader.read(self.position.epoch, &mut documents)?;
-            bytes += documents[before..]
-                .iter()
-                .map(|document| document.text.len())
-                .sum::<usize>();
-            let next_file = Mark {
-                file: self.position.file + 1,
-                ..Mark::default()
-            };
-            if mark.is_none() {
-                self.reader = None;
+            match self.read(end, &mut documents) {
+                Ok(Some(mark)) => self.position = Position::at(self.position.epoch, mark),
+                Ok(None) => self.next_file(end),
+                Err(error) => {
+                    // What was read with the fault would depend on where reading began.
+                    documents.truncate(before);
+                    self.give_up(error)?;
+                    self.next_file(end);
+                }
             }
-            let mark = mark.unwrap_or(next_file.min(end));
-            self.position = Position::at(self.position.epoch, mark);
+            let read = documents[before..].iter();
+            bytes += read.map(|document| document.text.len()).sum::<usize>();
+        }
+    }
+
+    /// Appends what can be read at once from the current file; `None` at its end.
+    fn read(&mut self, end: Mark, documents: &mut Vec<Document>) -> Result<Option<Mark>, DataError> {
+        let mark = self.position.mark();
+        if self.reader.is_none() {
+            let end = self.seen.end_of(mark.file).map_or(end, |given_up| given_up.min(end));
+            if mark >= end {
+                return Ok(None);
+            }
+            self.compare_shard(mark.file)?;
+            self.reader = Some(Reader::open(&self.corpus, mark, end)?);
+        }
+        let reader = self.reader.as_mut().expect("opened just above");
+        reader.read(self.position.epoch, documents)
+    }
+
+    fn next_file(&mut self, end: Mark) {
+        let next = Mark {
+            file: self.position.file + 1,
+            ..Mark::default()
+        };
+        self.reader = None;
+        self.position = Position::at(self.position.epoch, next.min(end));
+    }
+
+    /// A shard that is read again must be what it was.
+    fn compare_shard(&mut self, number: u64) -> Result<(), DataError> {
+        let file = &self.corpus.0.files[number as usize];
+        if self.corpus.describe().kind != Kind::Parquet {
+            return Ok(());
+        }
+        let Some(digest) = skipped::digest(&file.path)? else {
+            return Ok(());
+        };
+        let known = self.seen.shards.iter().find(|(known, _)| *known == number);
+        match known {
+            Some((_, first)) if *first == digest => Ok(()),
+            Some(_) => Err(DataError::Changed {
+                path: file.path.clone(),
+            }),
+            None => {
+                Arc::make_mut(&mut self.seen).shards.push((number, digest));
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes on without the current file, if that may be.
+    fn give_up(&mut self, error: DataError) -> Result<(), DataError> {
+        let inner = &self.corpus.0;
+        // What a model is measured on must be whole, or figures could not be compared.
+        let may_skip = !inner.options.strict && inner.files.len() > 1 && self.split == Split::Train;
+        if !may_skip || !is_unreadable(&error) {
+            return Err(error);
+        }
+        let mark = self.position.mark();
+        let file = &inner.files[mark.file as usize];
+        let skipped = &mut Arc::make_mut(&mut self.seen).skipped;
+        skipped.push(Skipped::new(file, mark, &error));
+        let unreadable = skipped.len();
+        if unreadable * 2 > self.files() {
+            return Err(self.nothing_found());
+        }
+        Ok(())
+    }
+
+    /// Files of this split, whole or in part.
+    fn files(&self) -> usize {
+        let (start, end) = self.corpus.span(self.split);
+        let last = end.file + u64::from((end.group, end.row) != (0, 0));
+        (last - start.file) as usize
+    }
+
+    fn nothing_found(&self) -> DataError {
+        let path = self.corpus.describe().path.clone();
+        match self.seen.skipped.first() {
+            Some(first) => DataError::Unreadable {
+                path,
+                split: self.split,
+                unreadable: self.seen.skipped.len(),
+                files: self.files(),
+                first: first.reason.clone(),
+            },
+            None => DataError::NoDocuments {
+                path,
+                split: self.split,
+            },
         }
     }
 }

@@ -105,6 +105,29 @@ pub enum DataError {
         /// The line of the first fault, and what is wrong there.
         reason: String,
     },
+    /// So many files cannot be read that what is left is not the data that was meant.
+    #[error("{unreadable} of the {files} files that {} holds for {split} cannot be read; the first: {first}", .path.display())]
+    Unreadable {
+        /// The data path.
+        path: PathBuf,
+        /// The part of the data.
+        split: Split,
+        /// Files given up so far.
+        unreadable: usize,
+        /// Files of that part.
+        files: usize,
+        /// What is wrong with the first of them.
+        first: String,
+    },
+    /// A shard is not what it was when the run first read it.
+    #[error(
+        "{} has changed since this run first read it; bring the old file back, or begin anew",
+        .path.display()
+    )]
+    Changed {
+        /// The shard.
+        path: PathBuf,
+    },
     /// A loader setting that cannot work.
     #[error("{0}")]
     Config(String),

@@ -154,8 +154,11 @@ impl Loader {
             },
         };
         let documents = match config.packing {
-            Packing::RandomWindows { .. } => corpus.one_pass(config.split)?,
-            _ => corpus.documents(config.split, state.position)?,
+            Packing::RandomWindows { .. } => {
+                let begin = corpus.begin(config.split);
+                corpus.documents_from(config.split, begin, Some(1), Arc::clone(&state.seen))?
+            }
+            _ => corpus.documents_from(config.split, state.position, None, Arc::clone(&state.seen))?,
         };
         let (mut ahead, maker) = ahead(config.prefetch);
         let kind = corpus.describe().kind;
@@ -248,6 +251,7 @@ impl Source {
         let mut documents = 0;
         while let Some(chunk) = self.pipeline.next()? {
             documents += chunk.documents.len() as u64;
+            self.state.seen = chunk.seen.unwrap_or_default();
             for document in chunk.documents {
                 tokens.extend_from_slice(&document);
             }
@@ -283,6 +287,7 @@ impl Source {
         batch.state.identity.clone_from(&self.state.identity);
         batch.state.position = self.state.position;
         batch.state.counters = self.state.counters;
+        batch.state.seen.clone_from(&self.state.seen);
         Ok(true)
     }
 
@@ -305,6 +310,9 @@ impl Source {
             .map(|document| document.len() as u64)
             .sum::<u64>();
         self.state.position = chunk.after;
+        if let Some(seen) = &chunk.seen {
+            self.state.seen.clone_from(seen);
+        }
         Ok(chunk)
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::documents::Position;
 use crate::error::DataError;
+use crate::skipped::Seen;
 use crate::state::LoaderState;
 
 pub(crate) use best_fit::BestFit;
@@ -96,6 +97,8 @@ pub(crate) struct TokenChunk {
     pub(crate) documents: Vec<Arc<[u32]>>,
     /// The position after them.
     pub(crate) after: Position,
+    /// What was known of the files by then; conversations know nothing of files.
+    pub(crate) seen: Option<Arc<Seen>>,
 }
 
 /// Where a packer gets its documents: at least one, `None` when there are no

@@ -148,6 +148,7 @@ impl Worker {
         Some(TokenChunk {
             documents,
             after: chunk.after,
+            seen: Some(chunk.seen),
         })
     }
 }

@@ -10,10 +10,11 @@ use crate::corpus::Split;
 use crate::documents::Position;
 use crate::error::DataError;
 use crate::packing::{ConversationPacking, Packing};
+use crate::skipped::{Seen, Skipped};
 use crate::token;
 
 /// First bytes of a saved state; the last one is the version of the format.
-const MAGIC: &[u8; 8] = b"FCLOAD\0\x01";
+const MAGIC: &[u8; 8] = b"FCLOAD\0\x02";
 const CHECKSUM_BYTES: usize = 32;
 
 /// What the loader has done so far in this run.
@@ -53,6 +54,8 @@ pub struct LoaderState {
     /// Tokens already taken from the first buffered document.
     pub(crate) offset: u64,
     pub(crate) buffer: Vec<Arc<[u32]>>,
+    /// What is known of the files.
+    pub(crate) seen: Arc<Seen>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +64,8 @@ struct Header {
     position: Position,
     counters: Counters,
     offset: u64,
+    #[serde(default)]
+    seen: Seen,
     lengths: Vec<u32>,
 }
 
@@ -73,6 +78,11 @@ impl LoaderState {
     /// What has been read, packed and dropped so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// The files that this run has given up so far, in the order in which it met them.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.seen.skipped
     }
 
     /// Documents or conversations that have left the packer: those read less
@@ -89,6 +99,7 @@ impl LoaderState {
             position: self.position,
             counters: self.counters,
             offset: self.offset,
+            seen: Seen::clone(&self.seen),
             lengths: self.buffer.iter().map(|ids| ids.len() as u32).collect(),
         };
         let header = serde_json::to_vec(&header).expect("numbers and strings always serialise");
@@ -152,6 +163,7 @@ impl LoaderState {
             position: header.position,
             counters: header.counters,
             offset: header.offset,
+            seen: Arc::new(header.seen),
             buffer: buffer.collect(),
         })
     }
@@ -165,7 +177,7 @@ impl LoaderState {
             )))
         };
         if then.corpus != now.corpus {
-            return differs("data set (names, sizes or reading options of its files changed)");
+            return differs("data set (names, sizes, contents or reading options of its files changed)");
         }
         if then.tokenizer != now.tokenizer {
             return differs("tokenizer");
@@ -218,6 +230,10 @@ mod tests {
                 rows: 8,
             },
             offset: 1,
+            seen: Arc::new(Seen {
+                skipped: Vec::new(),
+                shards: vec![(2, "d1".into())],
+            }),
             buffer: vec![Arc::from([1, 2, 3]), Arc::from([u32::MAX])],
         }
     }

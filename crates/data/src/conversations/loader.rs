@@ -292,6 +292,7 @@ impl Source {
         Ok(Some(TokenChunk {
             documents: vec![conversation.tokens],
             after: self.state.position,
+            seen: None,
         }))
     }
 }

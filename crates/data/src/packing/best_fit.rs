@@ -147,6 +147,7 @@ mod tests {
             TokenChunk {
                 documents: documents.collect(),
                 after: Position::default(),
+                seen: None,
             }
         }
     }

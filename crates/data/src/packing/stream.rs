@@ -100,6 +100,7 @@ mod tests {
             Ok(Some(TokenChunk {
                 documents: documents.collect(),
                 after: Position::default(),
+                seen: None,
             }))
         };
         let mut stream = Stream::new([], 0, 2);
