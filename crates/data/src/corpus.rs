@@ -262,6 +262,11 @@ impl Corpus {
         }
     }
 
+    /// Whether a file that cannot be read ends the run.
+    pub fn is_strict(&self) -> bool {
+        self.0.options.strict
+    }
+
     /// The position before the first document of `split`.
     pub fn begin(&self, split: Split) -> Position {
         Position::at(0, self.span(split).0)

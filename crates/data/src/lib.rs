@@ -21,6 +21,9 @@
 //!
 //! Public data sets by name come from the [`hub`].
 //!
+//! A file that cannot be read is [`Skipped`], named in every later [`LoaderState`], unless
+//! [`CorpusOptions::strict`] says that none may be.
+//!
 //! Preference pairs are read whole by [`open_pairs`].
 //!
 //! For a first run without any data, [`generator::small_text`] writes text.

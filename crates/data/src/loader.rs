@@ -145,6 +145,12 @@ impl Loader {
         let state = match resume {
             Some(state) => {
                 state.check(&identity, tokenizer.vocab_size())?;
+                if let Some(skipped) = state.skipped().first().filter(|_| corpus.is_strict()) {
+                    return Err(DataError::State(format!(
+                        "its run has gone on without {}, and no file may be left out; leave strictness out, or start anew",
+                        skipped.name
+                    )));
+                }
                 state
             }
             None => LoaderState {

@@ -35,6 +35,12 @@ pub struct Line {
     /// Seconds of training since the beginning, without evaluations, over all starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed: Option<f64>,
+    /// Seconds that the step waited for the next batches of text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_wait: Option<f64>,
+    /// Files given up so far because they could not be read, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_files: Option<usize>,
     /// Bits per byte on the validation part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_bpb: Option<f64>,

@@ -47,6 +47,10 @@ pub struct Flags {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_field: Option<String>,
+    /// End where a file of --data cannot be read, instead of naming it and going on without it
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
     /// Model of 2025-10 or 2026-07
     #[arg(long, value_name = "DATE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,6 +184,7 @@ pub struct Settings {
     pub name: Option<String>,
     pub persona: Option<String>,
     pub text_field: String,
+    pub strict: bool,
     pub arch: String,
     pub depth: usize,
     pub aspect_ratio: usize,
@@ -223,6 +228,7 @@ impl Default for Settings {
             name: None,
             persona: None,
             text_field: "text".to_owned(),
+            strict: false,
             arch: "2026-07".to_owned(),
             depth: 20,
             aspect_ratio: 64,
@@ -259,7 +265,14 @@ impl Default for Settings {
 
 /// May be different when a run goes on: they change what is shown and kept, not what is learned; and
 /// another machine may lack an element type, whose rounding is then different.
-const FREE_ON_RESUME: [&str; 5] = ["eval_every", "exam_questions", "sample_every", "save_every", "dtype"];
+const FREE_ON_RESUME: [&str; 6] = [
+    "strict",
+    "eval_every",
+    "exam_questions",
+    "sample_every",
+    "save_every",
+    "dtype",
+];
 
 impl Settings {
     /// Defaults, then the preset, then the flags.

@@ -42,6 +42,7 @@ pub fn open(settings: &Settings) -> Result<Corpus> {
     };
     let options = CorpusOptions {
         text_field: settings.text_field.clone(),
+        strict: settings.strict,
         ..CorpusOptions::default()
     };
     Corpus::open(path, options).map_err(usage)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::{Choice, DataSet, Files, Table, shard_name};
 use super::client::{Client, host};
 use super::error::HubError;
+use super::folder;
 use super::receipt::{HIDDEN, is_sha256, read_json, write_json};
 use super::retry::Retry;
 
@@ -183,7 +184,11 @@ impl Lister<'_> {
     /// A file of a mirror, which is asked how long it is.
     fn of_mirror(&self, path: String) -> Result<Remote, HubError> {
         let mirror = self.mirror.unwrap_or_default();
-        let address = format!("{mirror}/{}", encoded(&path));
+        let address = if mirror.starts_with(folder::SCHEME) {
+            format!("{mirror}/{path}")
+        } else {
+            format!("{mirror}/{}", encoded(&path))
+        };
         let reply = self.client.head(&address, self.retry, self.stop)?;
         let reply = reply.ok_or_else(|| missing(&path, &address))?;
         Ok(Remote {

@@ -15,6 +15,7 @@ mod client;
 mod error;
 mod fetch;
 mod file;
+mod folder;
 mod listing;
 mod receipt;
 mod retry;

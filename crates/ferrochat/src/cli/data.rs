@@ -19,6 +19,7 @@ pub enum DataCommand {
   ferrochat data fetch smoltalk mmlu gsm8k arc    conversations and tasks
   ferrochat data fetch mmlu:test humaneval core   what a model is measured on
   ferrochat data fetch gsm8k --mirror http://fileserver:8000/task_data
+  ferrochat data fetch gsm8k --mirror /mnt/usb/task_data
 
 Interrupted anyhow, the same line goes on. HF_ENDPOINT names another hub, HF_TOKEN opens data sets with terms, HTTPS_PROXY \
 and NO_PROXY are honoured, SSL_CERT_FILE names certificates to trust instead of the built-in ones.")]

@@ -50,6 +50,9 @@ pub struct TokenizerTrainArgs {
     /// Use only the first characters of each document of JSONL and Parquet data
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub doc_cap: usize,
+    /// End where a file cannot be read, instead of naming it and going on without it
+    #[arg(long)]
+    pub strict: bool,
     /// Save into this run
     #[arg(long, value_name = "NAME", required_unless_present = "output")]
     pub run: Option<String>,

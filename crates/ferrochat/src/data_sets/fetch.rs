@@ -38,8 +38,8 @@ pub struct FetchArgs {
     /// Revision of the repository: a branch, tag or commit [default: main, of tables refs/convert/parquet]
     #[arg(long, value_name = "REVISION", conflicts_with = "mirror")]
     pub revision: Option<String>,
-    /// Address of a folder with the files as they lie here, such as another machine's, instead of the hub
-    #[arg(long, value_name = "URL")]
+    /// Folder with the files as they lie here, or its address on another machine, instead of the hub
+    #[arg(long, value_name = "URL|DIR")]
     pub mirror: Option<String>,
     /// Ask for the lists of files again, and fetch what has changed
     #[arg(long)]
@@ -70,7 +70,7 @@ pub fn command(home: &Home, args: &FetchArgs) -> Result<()> {
         jobs: args.jobs,
         shards: args.shards,
         revision: args.revision.clone(),
-        mirror: args.mirror.clone(),
+        mirror: args.mirror.as_deref().map(mirror).transpose()?,
         update: args.update,
         check: args.check,
         ..FetchOptions::default()
@@ -112,6 +112,18 @@ pub fn command(home: &Home, args: &FetchArgs) -> Result<()> {
     }
 }
 
+/// The address of a mirror; a folder of this machine has one too.
+fn mirror(given: &str) -> Result<String> {
+    if given.starts_with("http://") || given.starts_with("https://") {
+        return Ok(given.to_owned());
+    }
+    let path = given.strip_prefix("file://").unwrap_or(given);
+    match std::fs::canonicalize(path) {
+        Ok(folder) if folder.is_dir() => Ok(format!("file://{}", folder.display())),
+        _ => refuse!("--mirror {given:?} is neither a folder here nor an address that begins with http:// or https://"),
+    }
+}
+
 /// Refusals that need no network.
 fn check(args: &FetchArgs, choices: &[Choice]) -> Result<()> {
     if !(1..=64).contains(&args.jobs) {
@@ -127,14 +139,6 @@ fn check(args: &FetchArgs, choices: &[Choice]) -> Result<()> {
         if !(1..=last).contains(&shards) {
             refuse!("--shards {shards} is out of range; it must be from 1 to {last}");
         }
-    }
-    if let Some(mirror) = &args.mirror
-        && !mirror.starts_with("http://")
-        && !mirror.starts_with("https://")
-    {
-        refuse!(
-            "--mirror {mirror:?} must begin with http:// or https://; files that are here already need no fetching"
-        );
     }
     let tables = choices
         .iter()

@@ -4,9 +4,10 @@
 //! the weights once. Now and then it measures bits per byte and lets the model write.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ferrochat_data::{Batch, Corpus, Loader, LoaderConfig, LoaderState, Packing, Split};
+use ferrochat_data::{Batch, Corpus, Loader, LoaderConfig, LoaderState, Packing, Skipped, Split};
 use ferrochat_model::{Gpt, Optimizer};
 use ferrochat_tokenizer::Tokenizer;
 use serde_json::{Value, json};
@@ -71,6 +72,8 @@ struct Reading {
     batch: Batch,
     /// State of the loader after the last batch that was trained on; none before the first.
     state: Option<LoaderState>,
+    /// Unreadable files that have been named here.
+    named: usize,
     evaluator: Evaluator,
     last_score: Option<Score>,
     exam: Exam,
@@ -78,10 +81,10 @@ struct Reading {
 
 impl Lesson for Reading {
     /// `grad_accum_steps` micro-batches, whose gradients add up.
-    fn learn(&mut self, gpt: &Gpt, _step: usize, passes: &mut Passes, _line: &mut Line) -> Result<Learned> {
+    fn learn(&mut self, gpt: &Gpt, _step: usize, passes: &mut Passes, line: &mut Line) -> Result<Learned> {
         let tokens = self.plan.total_batch_size;
         let weight = Weights::Same(1.0 / tokens as f32);
-        let mut loss = 0.0;
+        let (mut loss, mut waited) = (0.0, Duration::ZERO);
         for _ in 0..self.plan.grad_accum_steps {
             let rows = Rows {
                 inputs: &self.batch.inputs,
@@ -89,16 +92,26 @@ impl Lesson for Reading {
                 sequence_len: self.settings.max_seq_len,
             };
             loss += passes.learn(gpt, rows, weight);
+            let asked = Instant::now();
             let next = self.loader.next_batch()?;
+            waited += asked.elapsed();
             let mut done = std::mem::replace(&mut self.batch, next);
             // Swapped, not copied: the state and the memory of the one before go back to the loader.
             std::mem::swap(self.state.get_or_insert_default(), &mut done.state);
             self.loader.recycle(done);
         }
+        line.data_wait = Some((waited.as_secs_f64() * 1e6).round() / 1e6);
         Ok(Learned { loss, tokens })
     }
 
     fn measure(&mut self, at: &Moment, line: &mut Line) -> Result<bool> {
+        let skipped = self.skipped();
+        for (index, skipped) in skipped.iter().enumerate().skip(self.named) {
+            at.progress
+                .line(&format!("base: {skipped}; unreadable files so far: {}", index + 1));
+        }
+        line.skipped_files = (!skipped.is_empty()).then_some(skipped.len());
+        self.named = skipped.len();
         if is_due(self.settings.eval_every, at.step) || at.last {
             let Some(score) = self.evaluator.measure(at.gpt, Some(at.interrupt))? else {
                 return Ok(false);
@@ -128,7 +141,17 @@ impl Lesson for Reading {
     fn findings(&self) -> Vec<(&'static str, Value)> {
         let mut findings = self.exam.findings();
         findings.extend(self.last_score.map(|score| ("val", json!(score))));
+        if !self.skipped().is_empty() {
+            findings.push(("skipped_files", json!(self.skipped())));
+        }
         findings
+    }
+}
+
+impl Reading {
+    /// The files that this run has gone on without.
+    fn skipped(&self) -> &[Skipped] {
+        self.state.as_ref().map_or(&[], LoaderState::skipped)
     }
 }
 
@@ -245,6 +268,7 @@ fn begin(prepared: Prepared, interrupt: &Interrupt) -> Result<(Training, Reading
         loader,
         batch,
         state,
+        named: 0,
         evaluator,
         last_score: None,
         exam,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use ferrochat_data::{Corpus, Split};
+use ferrochat_data::{Corpus, Documents, Split};
 use ferrochat_tokenizer::{CharTrainer, Kind, Tokenizer, Trainer};
 use serde_json::json;
 
@@ -60,13 +60,14 @@ pub fn train(corpus: &Corpus, recipe: &Recipe, interrupt: Option<&Interrupt>) ->
             None => Ok(()),
         }
     };
-    let documents = corpus.one_pass(Split::Train).map_err(usage)?;
+    let mut documents = corpus.one_pass(Split::Train).map_err(usage)?;
     if recipe.characters {
         let mut trainer = CharTrainer::new();
-        for document in documents {
+        for document in documents.by_ref() {
             interrupted()?;
             trainer.feed(&document?.text);
         }
+        name_skipped(&documents);
         return Ok(trainer.finish()?);
     }
     // Running text is one document however long it is; only real documents are cut.
@@ -81,7 +82,7 @@ pub fn train(corpus: &Corpus, recipe: &Recipe, interrupt: Option<&Interrupt>) ->
         .max_chars(recipe.max_chars);
     let mut reading = Progress::new("tokenizer: reading", 100);
     let begun = Instant::now();
-    for document in documents {
+    for document in documents.by_ref() {
         interrupted()?;
         let document = document?;
         if !trainer.feed(&document.text) {
@@ -97,6 +98,7 @@ pub fn train(corpus: &Corpus, recipe: &Recipe, interrupt: Option<&Interrupt>) ->
         reading.part((100.0 * done) as u64, &text);
     }
     reading.finish();
+    name_skipped(&documents);
     let mut merging = Progress::new("tokenizer: merging", recipe.vocab_size as u64);
     let begun = Instant::now();
     let tokenizer = trainer.finish(&mut |done, most| {
@@ -107,6 +109,12 @@ pub fn train(corpus: &Corpus, recipe: &Recipe, interrupt: Option<&Interrupt>) ->
     })?;
     merging.finish();
     Ok(tokenizer)
+}
+
+fn name_skipped(documents: &Documents) {
+    for skipped in documents.skipped() {
+        eprintln!("tokenizer: {skipped}");
+    }
 }
 
 /// How much of what will be read has been read, roughly: files are taken to be of one size.
@@ -246,6 +254,7 @@ pub fn train_command(home: &Home, args: &TokenizerTrainArgs) -> Result<()> {
         data: args.data.clone(),
         tokenizer: Some(args.tokenizer.clone()),
         vocab_size: Some(args.vocab_size),
+        strict: args.strict.then_some(true),
         ..Default::default()
     };
     let settings = Settings::new(&flags)?;
