@@ -267,3 +267,39 @@ fn a_tokenizer_trained_by_hand_is_used_and_survives_a_fresh_start() {
     let shown: Value = serde_json::from_str(&place.succeed(&["runs", "show", "own", "--json"])).unwrap();
     assert_eq!(shown["stages"][1]["details"]["plan"]["model"]["vocab_size"], 290);
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_counted_or_ends_the_run() {
+    let place = Place::new();
+    let folder = place.folder.path().join("shards");
+    std::fs::create_dir(&folder).unwrap();
+    let good = "{\"text\": \"a few words to learn, again and again\"}\n".repeat(300);
+    for name in ["a", "c", "d"] {
+        std::fs::write(folder.join(format!("{name}.jsonl")), &good).unwrap();
+    }
+    std::fs::write(folder.join("b.jsonl"), good.replacen("\"text\"", "text", 1)).unwrap();
+    let args = with(
+        &with(&["train", "base"], TINY),
+        &["--num-iterations", "12", "--data", "shards", "--run", "r"],
+    );
+    let strict = place.run(&with(&args, &["--strict"]));
+    let said = stderr(&strict);
+    assert!(
+        !strict.status.success() && said.contains("b.jsonl") && said.contains("line 1"),
+        "{said}"
+    );
+    assert!(!place.base("r").exists());
+    let output = place.run(&args);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("tokenizer: ") && said.contains("unreadable files so far: 1"),
+        "{said}"
+    );
+    assert_eq!(said.matches("b.jsonl").count(), 2, "{said}");
+    let read = |name: &str| std::fs::read_to_string(place.base("r").join(name)).unwrap();
+    let record: Value = serde_json::from_str(&read("stage.json")).unwrap();
+    assert_eq!(record["details"]["skipped_files"][0]["name"], "b.jsonl");
+    let last: Value = serde_json::from_str(read("metrics.jsonl").lines().last().unwrap()).unwrap();
+    assert_eq!(last["skipped_files"], 1);
+}
