@@ -254,6 +254,16 @@ fn a_shard_that_vanishes_or_is_forbidden_is_skipped_and_not_asked_for_again() {
     for (batch, expected) in resumed.iter().zip(&whole[100..]) {
         assert_eq!((tokens(batch), &batch.state), (tokens(expected), &expected.state));
     }
+    // Strictness comes too late for it.
+    let options = CorpusOptions {
+        strict: true,
+        ..CorpusOptions::default()
+    };
+    let strict = Corpus::open(folder.path(), options).unwrap();
+    let state = Some(whole[99].state.clone());
+    let error = Loader::start(&strict, Arc::new(common::Characters), config(1), state).err();
+    let error = error.unwrap().to_string();
+    assert!(error.contains("gone on without shard_1.parquet"), "{error}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
