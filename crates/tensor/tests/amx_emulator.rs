@@ -16,7 +16,7 @@ fn registers() -> Registers {
     }
 }
 
-/// Machine code as GNU as 2.4x writes it (`as -msyntax=intel -mnaked-reg`, `objdump -d`).
+/// Machine code as GNU as 2.40 writes it (`as -msyntax=intel -mnaked-reg`, `objdump -d`).
 #[test]
 fn the_decoder_reads_what_the_gnu_assembler_writes() {
     const RAX: u64 = 0x1000;

@@ -59,8 +59,9 @@ pub fn emulate_amx() {
 }
 
 /// Whether [`emulate_amx`] was called. This crate's own tests always emulate.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn emulated() -> bool {
-    #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+    #[cfg(all(test, target_os = "linux"))]
     if super::isa::Isa::Avx512Bf16.is_supported() && amx() != Amx::Present {
         super::emulator::install();
         return true;

@@ -44,7 +44,8 @@ pub struct CpuOptions {
     /// Element type of activations; none: `FERROCHAT_DTYPE`, else bf16 where the hardware
     /// multiplies it, else f32.
     pub dtype: Option<DType>,
-    /// Kernel level by name (`portable`, `avx2`, `avx512`, `avx512bf16`, `amx`); none:
+    /// Kernel level by name (`portable`, `avx2`, `avx512`, `avx512bf16`, `amx`, which
+    /// has been tested in emulation only); none:
     /// `FERROCHAT_KERNEL`, else the best this machine has.
     pub kernel: Option<String>,
 }
