@@ -84,12 +84,6 @@ pub(crate) fn sum_by(len: usize, f: impl Fn(usize) -> f32) -> f32 {
     total(lanes)
 }
 
-/// `Σ x`.
-#[inline(always)]
-pub(crate) fn sum(x: &[f32]) -> f32 {
-    sum_by(x.len(), |i| x[i])
-}
-
 /// `Σ a·b`.
 #[inline(always)]
 pub(crate) fn dot<A: Elem, B: Elem>(a: &[A], b: &[B]) -> f32 {

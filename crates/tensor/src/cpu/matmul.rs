@@ -16,6 +16,7 @@
 
 mod blocking;
 mod kernel;
+mod micros;
 mod pack;
 mod panels;
 mod scratch;
@@ -33,7 +34,9 @@ use std::ops::Range;
 use half::bf16;
 
 use self::blocking::{MAX_COLS, MAX_ROWS, cut, k_block, tile_shape};
-use self::kernel::{Format, Kernel, Session};
+pub(crate) use self::kernel::Session;
+use self::kernel::{Format, Kernel};
+pub(crate) use self::micros::{LeftRows, Micros, ROW, RightPanels, transposed_square};
 use self::pack::{Encoding, pack_panels, pack_rows};
 use self::panels::{Left, Panels};
 pub(crate) use self::scratch::{Scratch, TileScratch};
@@ -68,6 +71,7 @@ impl Epilogue {
         accumulate: false,
     };
     /// `C += A · B`.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) const ADD: Self = Self {
         alpha: 1.0,
         accumulate: true,
@@ -201,7 +205,7 @@ pub(crate) fn pack_b<'a>(pool: &Pool, isa: Isa, precision: Precision, b: impl In
 ///
 /// # Panics
 /// If `dst` has less than [`packed_len`] bytes.
-#[allow(dead_code)] // Attention is about to use it.
+#[cfg_attr(not(test), allow(dead_code))] // For small products inside a task.
 pub(crate) fn pack_tile<'a, 'b>(
     isa: Isa,
     precision: Precision,
@@ -276,6 +280,7 @@ pub(crate) fn matmul_each<'a>(
 ///
 /// # Panics
 /// As [`matmul`].
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) fn tile_matmul<'a>(
     isa: Isa,
     a: impl Into<MatrixRef<'a>>,

@@ -88,6 +88,11 @@ pub(super) struct Tiles {
 pub(super) type InPlace = unsafe fn(usize, usize, *const u32, usize, *const u32, *mut f32, usize, bool);
 
 impl Kernel {
+    /// Units of k below which a step is not worth less than a whole one.
+    pub(super) fn step(&self) -> usize {
+        self.tiles.map_or(1, |tiles| tiles.step)
+    }
+
     /// The parts of a block of `units` that the microkernels take one after the other.
     pub(super) fn parts(&self, units: usize) -> impl Iterator<Item = Range<usize>> {
         let whole = self.tiles.map_or(units, |tiles| units / tiles.step * tiles.step);
@@ -96,7 +101,7 @@ impl Kernel {
 }
 
 /// The time in which a thread calls microkernels.
-pub(super) struct Session {
+pub(crate) struct Session {
     tiles: Option<Tiles>,
     /// What the registers are configured for.
     shape: Option<(usize, usize)>,

@@ -57,8 +57,8 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// The length of `floats` (1 MiB).
-    pub(crate) const FLOATS: usize = 1 << 18;
+    /// The length of `floats` (4 MiB).
+    pub(crate) const FLOATS: usize = 1 << 20;
 
     /// Allocates all of it.
     pub(crate) fn new() -> Self {

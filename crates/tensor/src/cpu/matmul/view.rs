@@ -95,6 +95,13 @@ impl<'a, T> View<'a, T> {
         }
     }
 
+    /// The rows, where each is contiguous.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &'a [T]> {
+        assert_eq!(self.col_stride, 1, "rows that lie contiguous");
+        let (data, stride, cols) = (self.data, self.row_stride, self.cols);
+        (0..self.rows).map(move |row| &data[row * stride..][..cols])
+    }
+
     /// The transposition.
     #[must_use]
     pub(crate) fn t(self) -> Self {

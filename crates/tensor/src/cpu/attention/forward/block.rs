@@ -1,0 +1,151 @@
+//! One block of keys: packed, multiplied by every strip of queries that sees some of it, and joined to their rows.
+
+use std::ops::Range;
+
+use super::super::softmax::probabilities;
+use super::super::{BLOCK, STEP, prefetch, within};
+use super::rows::{Running, Slab};
+use super::{Call, MOST_ROWS};
+use crate::cpu::elem::Elem;
+use crate::cpu::matmul::{LeftRows, ROW, RightPanels, Session, View};
+
+/// What dealing with one block needs.
+pub(super) struct Room<'a> {
+    pub(super) keys: &'a mut [u32],
+    pub(super) values: &'a mut [u32],
+    pub(super) queries: &'a mut [u32],
+    pub(super) scores: &'a mut [f32],
+    pub(super) weights: &'a mut [u32],
+    pub(super) sums: &'a mut [f32],
+}
+
+impl<T: Elem> Call<'_, T> {
+    /// Joins one block of keys to the rows of the slab.
+    pub(super) fn block(
+        &self,
+        session: &mut Session,
+        slab: &Slab<'_>,
+        block: usize,
+        room: &mut Room<'_>,
+        running: &mut Running<'_>,
+    ) {
+        let (micros, dim, group) = (&self.micros, self.args.head_dim, &slab.group);
+        // Keys of the block that anybody sees; others may never have been written.
+        let begin = block * BLOCK;
+        let end = (begin + BLOCK).min(group.start + slab.rows.end);
+        let first = group.first_visible(slab.rows.start).max(begin);
+        // Packed from a whole step on, so that a key has the same lane for every slab.
+        let begin = begin + (first - begin) / STEP * STEP;
+        let keys = begin..end;
+        for x in [self.k, self.v] {
+            prefetch(&group.keys(x, &keys));
+        }
+        micros.pack_right(T::matrix(group.keys(self.k, &keys)), room.keys);
+        micros.pack_right(T::matrix(group.keys(self.v, &keys).t()), room.values);
+        let (depth, key_units) = (micros.units(dim), micros.units(keys.len()));
+        let (nr, width) = (micros.width(), self.width());
+        for top in (0..slab.len()).step_by(micros.height()) {
+            let strip = top..slab.len().min(top + micros.height());
+            let seen = |row: usize| within(&group.visible(slab.row(row).1), keys.start, keys.len());
+            let (mut low, mut high) = (keys.len(), 0);
+            for seen in strip.clone().map(seen).filter(|seen| !seen.is_empty()) {
+                (low, high) = (low.min(seen.start), high.max(seen.end));
+            }
+            if low >= high {
+                continue;
+            }
+            let low = low / STEP * STEP;
+            // No value behind the last key that is seen is multiplied, but for what a microkernel takes at once.
+            let reach = (high - low).next_multiple_of(micros.step());
+            let high = high.next_multiple_of(STEP).min(keys.len().next_multiple_of(nr));
+            let len = high - low;
+            self.pack_queries(slab, &strip, room.queries);
+            micros.multiply(
+                session,
+                LeftRows {
+                    units: room.queries,
+                    rows: strip.len(),
+                },
+                RightPanels {
+                    units: &room.keys[low * depth..],
+                    stride: depth * nr,
+                    panels: len / nr,
+                    count: depth,
+                },
+                room.scores,
+                BLOCK,
+                false,
+            );
+            let mut parts = [(f32::NEG_INFINITY, 0.0); MOST_ROWS];
+            for ((row, part), (scores, weights)) in strip.clone().zip(&mut parts).zip(
+                room.scores
+                    .chunks_exact_mut(BLOCK)
+                    .zip(room.weights.chunks_exact_mut(ROW)),
+            ) {
+                let seen = seen(row);
+                let seen = if seen.is_empty() {
+                    0..0
+                } else {
+                    seen.start - low..seen.end - low
+                };
+                *part = probabilities(micros, &mut scores[..len], &seen, self.c, weights);
+                if seen.is_empty() {
+                    weights[..micros.units(len)].fill(0);
+                    *part = (f32::NEG_INFINITY, 0.0);
+                }
+            }
+            let from = low / micros.per_unit();
+            micros.multiply(
+                session,
+                LeftRows {
+                    units: room.weights,
+                    rows: strip.len(),
+                },
+                RightPanels {
+                    units: &room.values[from * nr..],
+                    stride: key_units * nr,
+                    panels: width / nr,
+                    count: micros.units(reach).min(key_units - from),
+                },
+                room.sums,
+                width,
+                false,
+            );
+            micros.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for ((row, part), sums) in strip.zip(parts).zip(room.sums.chunks_exact(width)) {
+                        if part != (f32::NEG_INFINITY, 0.0) {
+                            running.join(row, self.c, part, sums);
+                        }
+                    }
+                },
+            );
+        }
+    }
+
+    /// The strip as a left operand: rows of one head, one row of several heads, or whatever meets where heads end.
+    pub(super) fn pack_queries(&self, slab: &Slab<'_>, strip: &Range<usize>, dst: &mut [u32]) {
+        let (group, dim, len) = (&slab.group, self.args.head_dim, strip.len());
+        let (head, first) = slab.row(strip.start);
+        if slab.rows.len() == 1 {
+            let heads = &self.q[group.query(head, first).start..];
+            self.micros
+                .pack_left(T::matrix(View::row_major(heads, len, dim)), len, dst);
+        } else if slab.row(strip.end - 1).0 == head {
+            let queries = group.queries(self.q, head, &(first..first + len));
+            // The next strip, while this one is computed.
+            let next = (first + len).min(slab.rows.end)..(first + 2 * len).min(slab.rows.end);
+            if !next.is_empty() {
+                prefetch(&group.queries(self.q, head, &next));
+            }
+            self.micros.pack_left(T::matrix(queries), len, dst);
+        } else {
+            for (at, row) in strip.clone().enumerate() {
+                let (head, row) = slab.row(row);
+                let query = group.queries(self.q, head, &(row..row + 1));
+                self.micros.pack_left(T::matrix(query), len, &mut dst[at * ROW..]);
+            }
+        }
+    }
+}
