@@ -116,7 +116,7 @@ impl Asked {
                 words.push(format!("{} tokens", self.options.max_new_tokens));
             }
         }
-        words.join(", ")
+        words.join("; ")
     }
 
     /// The score for the record.
