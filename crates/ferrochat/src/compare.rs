@@ -134,7 +134,7 @@ fn open(home: &Home, model: &str) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// CORE, its tasks, tasks in chat form, ChatCORE.
+/// CORE, its tasks, tasks in chat form, their mean.
 fn rows(columns: &[Column]) -> Vec<Row> {
     let mut known: Vec<&Evaluation> = Vec::new();
     for figure in columns.iter().flat_map(|column| &column.figures) {
@@ -152,26 +152,18 @@ fn rows(columns: &[Column]) -> Vec<Row> {
             .collect(),
     };
     let mut rows: Vec<Row> = known.iter().map(row).collect();
-    // A mean over other tasks than its neighbours' would only look comparable.
-    let counted = |figures: &[Evaluation]| figures.iter().filter(|one| one.counts_for_chat_core()).count();
-    let all = known.iter().filter(|figure| figure.counts_for_chat_core()).count();
-    let core = |column: &Column| {
-        let core = scores::chat_core(&column.figures).filter(|_| counted(&column.figures) == all)?;
-        Some(Cell {
-            score: core,
-            centered: core.value,
-            count: None,
-            command: None,
-        })
+    let all: Vec<&[Evaluation]> = columns.iter().map(|column| &column.figures[..]).collect();
+    let cell = |estimate: Estimate| Cell {
+        score: estimate,
+        centered: estimate.value,
+        count: None,
+        command: None,
     };
-    let cells: Vec<Option<Cell>> = columns.iter().map(core).collect();
-    if cells.iter().any(Option::is_some) {
-        rows.push(Row {
-            name: "ChatCORE".to_owned(),
-            chance: 0.0,
-            cells,
-        });
-    }
+    rows.extend(scores::means(&all).map(|means| Row {
+        name: means.name,
+        chance: 0.0,
+        cells: means.cells.into_iter().map(|estimate| estimate.map(cell)).collect(),
+    }));
     rows
 }
 

@@ -119,7 +119,7 @@ impl<'a> Measured<'a> {
             standard_error: Some(score.standard_error),
             count: Some(score.count as u64),
             chance: score.chance,
-            pass_at_k: Vec::new(),
+            pass_at_k: score.pass_at_k.clone(),
             refusals: score
                 .false_refusals
                 .map(|counts| (counts.refused as u64, counts.replies as u64)),
@@ -320,11 +320,6 @@ impl Evaluation {
     /// True of two figures for the same thing, whatever they came to and on how many items.
     pub fn is_like(&self, other: &Evaluation) -> bool {
         (self.suite, &self.task, &self.variant) == (other.suite, &other.task, &other.variant)
-    }
-
-    /// True for a task in chat form that was asked as usual.
-    pub fn counts_for_chat_core(&self) -> bool {
-        self.suite == Suite::Chat && self.variant.is_empty() && self.chance < 1.0
     }
 
     /// The name of a row: the task, and what was done otherwise than usual.

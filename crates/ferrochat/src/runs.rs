@@ -305,8 +305,8 @@ impl Shown<'_> {
                 line(name, &share.text());
             }
         }
-        if let Some(core) = scores::chat_core(self.figures) {
-            line("ChatCORE", &core.text());
+        if let Some((means, estimate)) = scores::mean_of(self.figures) {
+            line(&means.name, &estimate.text());
         }
         if CHAIN.contains(&record.stage.as_str()) {
             let steps: Vec<String> = self.checkpoints.iter().map(ToString::to_string).collect();
@@ -379,7 +379,7 @@ mod tests {
         let summary = run("sft", json!({"tasks": [task], "val": {"bits_per_byte": 1.5}})).summary();
         assert_eq!(
             (&summary["stage"], &summary["score_name"]),
-            (&json!("sft"), &json!("ChatCORE"))
+            (&json!("sft"), &json!("choice, centered"))
         );
         assert!((summary["score"].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-12);
         let summary = run("base", json!({"val": {"bits_per_byte": 1.5}})).summary();

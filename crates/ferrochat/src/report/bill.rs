@@ -4,6 +4,7 @@
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
+use super::markdown::inline;
 use super::scores;
 use crate::evaluations::{CORE, Evaluation};
 use crate::format::push;
@@ -117,11 +118,11 @@ fn price(stages: &[&StageRecord], flag: Option<f64>) -> (Option<f64>, String) {
 /// The score of the last of these stages that has one, and what it is.
 fn score(stages: &[(&StageRecord, &[Evaluation])]) -> Option<(String, String)> {
     let mut latest_first = stages.iter().rev();
-    let examined = latest_first.find_map(|(record, figures)| Some((record, scores::chat_core(figures)?)));
-    if let Some((record, core)) = examined {
-        let stage = record.stage.to_uppercase();
-        let meaning = format!("ChatCORE of {stage}'s tasks, the mean of (score − chance) / (1 − chance)");
-        return Some((format!("{:.4} ChatCORE", core.value), meaning));
+    let examined = latest_first.find_map(|(record, figures)| Some((record, scores::mean_of(figures)?)));
+    if let Some((record, (means, estimate))) = examined {
+        let (stage, tasks) = (record.stage.to_uppercase(), inline(&means.tasks.join(", ")));
+        let meaning = format!("of {stage}, the mean of (score − chance) / (1 − chance) over {tasks}");
+        return Some((format!("{:.4} {}", estimate.value, inline(&means.name)), meaning));
     }
     let (base, figures) = stages.iter().find(|(record, _)| record.stage == "base")?;
     if let Some(core) = figures.iter().find(|figure| figure.task == CORE) {

@@ -62,14 +62,9 @@ pub fn table(text: &mut String, run: &Run) {
     if refusals.iter().any(Option::is_some) {
         plain(text, "false refusals, less is better | - | -", refusals);
     }
-    // A mean over other tasks than its neighbours' would only look comparable.
-    let counted = chat.iter().filter(|row| row.counts_for_chat_core()).count();
-    let all_of = |figures: &[Evaluation]| figures.iter().filter(|one| one.counts_for_chat_core()).count() == counted;
-    let means = columns
-        .iter()
-        .map(|(_, figures)| scores::chat_core(figures).filter(|_| all_of(figures)));
-    if counted > 0 {
-        plain(text, "**ChatCORE** | - | 0.00", means.collect());
+    let all: Vec<&[Evaluation]> = columns.iter().map(|(_, figures)| *figures).collect();
+    if let Some(means) = scores::means(&all) {
+        plain(text, &format!("**{}** | - | 0.00", inline(&means.name)), means.cells);
     }
     text.push_str("\n± is one standard error. No item was trained on.\n\n");
     core_table(text, &core, &columns);

@@ -82,14 +82,14 @@ fn a_whole_chain_gets_its_card() {
     let text = std::fs::read_to_string(&path).unwrap();
     // 10 minutes to the end of SFT; (0.8 + (0.7 - 0.25) / 0.75) / 2.
     for words in [
-        "**$1.00 / 10.0 minutes / 0.7000 ChatCORE**",
+        "**$1.00 / 10.0 minutes / 0.7000 mean of 2 tasks**",
         "22.0 minutes and $2.20 with every stage",
         "| task | items | chance | BASE | MID | SFT | RL | DPO |",
         "| facts | 500 | 0.00 | 0.1000 ± 0.0200 | 0.5000 ± 0.0200 | 0.8000 ± 0.0200 | 0.9000 ± 0.0200 | - |",
         "| facts, pass@2 | 500 | - | - | - | - | 0.9500 ± 0.0100 | - |",
         "| choice | 500 | 0.25 | - | 0.4000 ± 0.0200 | 0.7000 ± 0.0200 | - | - |",
         "| false refusals, less is better | - | - | - | - | 0.0100 ± 0.0020 | - | - |",
-        "| **ChatCORE** | - | 0.00 | - | 0.3500 ± 0.0167 | 0.7000 ± 0.0167 | - | - |",
+        "| **mean of 2 tasks** | - | 0.00 | - | 0.3500 ± 0.0167 | 0.7000 ± 0.0167 | - | - |",
         "# SFT: facts, choice\nferrochat eval tasks --run x --stage sft --step 5 --tasks facts,choice --count 500 --device cpu --dtype bf16\n",
         "| steps | 10 | 5 |",
         "| tokens | 20.5k | 10.2k |",
