@@ -330,3 +330,96 @@ impl Evaluation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::State;
+    use crate::settings::Settings;
+    use serde_json::json;
+
+    fn run(folder: &Path) -> RunFolder {
+        RunFolder {
+            name: "x".into(),
+            root: folder.to_owned(),
+        }
+    }
+
+    fn figure(task: &str, score: f64) -> Evaluation {
+        let model = Measured {
+            run: "x",
+            stage: "sft",
+            step: 7,
+            device: "cpu avx2, 2 threads, float32".into(),
+        };
+        let flags = ["--tasks".to_owned(), task.to_owned()];
+        Evaluation {
+            suite: Suite::Chat,
+            task: task.into(),
+            score,
+            command: model.command("tasks", &flags),
+            ..model.nothing()
+        }
+    }
+
+    #[test]
+    fn figures_come_back_after_those_of_the_exam_and_a_cut_line_spoils_itself_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run(folder.path());
+        let stage = run.stage("sft");
+        std::fs::create_dir_all(&stage).unwrap();
+        let exam = json!([{"task": "facts", "score": 0.5, "standard_error": 0.1, "count": 4, "chance": 0.0}]);
+        let device = "cpu avx2, 2 threads, bfloat16 → cuda:1 NVIDIA A100, bfloat16";
+        let details = json!({"tasks": exam, "steps_done": 7, "device": device});
+        let mut record = StageRecord::begin("sft", &Settings::default(), details);
+        record.save(&stage, State::Finished).unwrap();
+        append(&stage, &[figure("a", 0.25), figure("b", 1.0)]).unwrap();
+        let mut file = OpenOptions::new().append(true).open(stage.join(FILE)).unwrap();
+        file.write_all(b"{\"suite\":\"chat\",\"task\":\"c\",\"sco").unwrap();
+        append(&stage, &[figure("d", 0.0)]).unwrap();
+        let read = of_stage(&run, &record).unwrap();
+        let names: Vec<&str> = read.iter().map(|figure| figure.task.as_str()).collect();
+        assert_eq!(names, ["facts", "a", "b", "d"]);
+        assert_eq!(
+            read[1],
+            Evaluation {
+                measured: read[1].measured.clone(),
+                ..figure("a", 0.25)
+            }
+        );
+        assert_eq!(
+            read[0].line(),
+            "ferrochat eval tasks --run x --stage sft --step 7 --tasks facts --count 4 --device cuda:1 --dtype bf16"
+        );
+        assert_eq!(
+            read[3].line(),
+            "ferrochat eval tasks --run x --stage sft --step 7 --tasks d --device cpu --dtype f32"
+        );
+    }
+
+    #[test]
+    fn of_several_figures_for_a_task_the_one_on_most_items_is_shown() {
+        use crate::report::scores::to_show;
+        let record = StageRecord::begin("sft", &Settings::default(), json!({"steps_done": 7}));
+        let of = |count, step, score| Evaluation {
+            count: Some(count),
+            step,
+            ..figure("a", score)
+        };
+        let figures = vec![
+            of(10, 7, 0.1),
+            of(50, 7, 0.2),
+            of(50, 7, 0.3),
+            of(20, 7, 0.4),
+            of(99, 6, 0.5),
+        ];
+        let shown = to_show(figures.clone(), &record);
+        assert_eq!(shown.iter().map(|figure| figure.score).collect::<Vec<_>>(), [0.3]);
+        let mut other = figures;
+        other.push(Evaluation {
+            variant: "temperature 1".into(),
+            ..of(5, 7, 0.6)
+        });
+        assert_eq!(to_show(other, &record).len(), 2);
+    }
+}
