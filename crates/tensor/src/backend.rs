@@ -224,6 +224,17 @@ pub struct NllGradients {
     pub accumulate_head: bool,
 }
 
+/// A plain walk through memory, as in McCalpin's STREAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Reads all of it.
+    Read,
+    /// Copies one half to the other; bytes read and bytes written count.
+    Copy,
+    /// `a = b + 3·c` on thirds; bytes read and bytes written count.
+    Triad,
+}
+
 /// Everything a device must be able to do. The documentation of each operation's mathematics
 /// is in `ops/`; here stand only the operands.
 pub trait Backend {
@@ -254,6 +265,15 @@ pub trait Backend {
     fn copy(&self, from: Buffer, to: Buffer);
     /// `to[i] += from[i]`, one element type.
     fn add_assign(&self, from: Buffer, to: Buffer);
+
+    /// FLOP/s of the innermost multiply loop of the compute type on all threads, measured for a few milliseconds.
+    fn probe_flops(&self) -> Option<f64> {
+        None
+    }
+    /// Bytes per second of one walk through `memory` on all threads.
+    fn probe_stream(&self, _stream: Stream, _memory: Buffer) -> Option<f64> {
+        None
+    }
 
     /// Which compute copy serves a product: a backend with one copy for both says which.
     fn compute_copy_layout(&self, layout: Layout) -> Layout {

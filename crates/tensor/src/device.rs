@@ -3,11 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::backend::{Backend, Buffer};
+use crate::backend::{Backend, Buffer, Stream};
 use crate::cpu::{Cpu, CpuOptions};
 use crate::dtype::DType;
 use crate::memory::{Memory, MemoryPool, size_class};
 use crate::oracle::Oracle;
+use crate::profile::{OpUse, Profiler};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -40,6 +41,13 @@ pub struct Cost {
     pub bytes: f64,
 }
 
+impl Cost {
+    pub(crate) fn add(&mut self, other: Cost) {
+        self.flops += other.flops;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Bytes of device memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -68,6 +76,7 @@ struct Inner {
     pool: RefCell<MemoryPool>,
     slots: RefCell<Slots>,
     cost: Cell<Cost>,
+    profiler: Profiler,
 }
 
 /// A handle to a device; cloning shares it. Not `Send`: a rank lives on one thread and its
@@ -84,6 +93,7 @@ impl Device {
             pool: RefCell::default(),
             slots: RefCell::default(),
             cost: Cell::default(),
+            profiler: Profiler::default(),
         }))
     }
 
@@ -107,6 +117,7 @@ impl Device {
             pool: RefCell::default(),
             slots: RefCell::default(),
             cost: Cell::default(),
+            profiler: Profiler::default(),
         }))
     }
 
@@ -140,23 +151,62 @@ impl Device {
     }
 
     /// The one door to the kernels: a dry device does not open it.
-    pub(crate) fn launch(&self, _op: &'static str, kernel: impl FnOnce(&dyn Backend)) {
-        if !self.0.dry {
+    pub(crate) fn launch(&self, op: &'static str, kernel: impl FnOnce(&dyn Backend)) {
+        if self.0.dry {
+            return;
+        }
+        if self.0.profiler.is_on() {
+            self.0.profiler.time(op, &*self.0.backend, kernel);
+        } else {
             kernel(&*self.0.backend);
         }
     }
 
+    /// From now on the time and cost of every operation are written down, by name. The device is waited for after each,
+    /// so on a GPU a profiled step takes longer than another.
+    pub fn start_profile(&self) {
+        self.0.profiler.start();
+    }
+
+    /// Ends what [`Device::start_profile`] began: what took longest comes first. Nothing for a dry run.
+    pub fn take_profile(&self) -> Vec<OpUse> {
+        self.0.profiler.take()
+    }
+
+    /// FLOP/s of the device's own multiply loops in the compute type, operands in the nearest cache, on all threads: what
+    /// no product can exceed. A look of a few milliseconds, because the speed of machines changes: repeat it beside what
+    /// is measured. None where the backend has no such loop to show.
+    pub fn probe_flops(&self) -> Option<f64> {
+        (!self.0.dry).then(|| self.0.backend.probe_flops()).flatten()
+    }
+
+    /// Bytes per second at which the device goes once through `memory` (master type, many times larger than its caches),
+    /// which holds nothing of value afterwards. None where the backend has no such loop to show.
+    pub fn probe_stream(&self, stream: Stream, memory: &Tensor) -> Option<f64> {
+        assert_eq!(memory.dtype(), self.master_dtype(), "memory of master type");
+        let probe = || self.0.backend.probe_stream(stream, memory.buffer());
+        (!self.0.dry).then(probe).flatten()
+    }
+
     /// Adds to the counters of [`Device::take_cost`].
     pub(crate) fn count(&self, flops: f64, bytes: f64) {
+        let added = Cost { flops, bytes };
         let mut cost = self.0.cost.get();
-        cost.flops += flops;
-        cost.bytes += bytes;
+        cost.add(added);
         self.0.cost.set(cost);
+        if self.0.profiler.is_on() {
+            self.0.profiler.note(added);
+        }
     }
 
     /// Arithmetic counted since the last call.
     pub fn take_cost(&self) -> Cost {
         self.0.cost.take()
+    }
+
+    /// Rows of logits that [`crate::Graph::weighted_nll`] holds at a time.
+    pub fn loss_chunk(&self, rows: usize, padded_vocab: usize) -> usize {
+        self.0.backend.nll_chunk(rows, padded_vocab).clamp(1, rows.max(1))
     }
 
     /// Memory in use, at peak and reserved.

@@ -38,13 +38,14 @@ mod memory;
 mod ops;
 mod oracle;
 mod param;
+mod profile;
 mod shape;
 mod tape;
 mod tensor;
 
 pub use backend::{
     AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
-    SmearArgs, ValueGateArgs, Weight,
+    SmearArgs, Stream, ValueGateArgs, Weight,
 };
 #[doc(hidden)]
 pub use cpu::emulate_amx;
@@ -61,5 +62,6 @@ pub use ops::{
     rotary::{MAX_HEAD_DIM, RotaryTable},
 };
 pub use param::Param;
+pub use profile::OpUse;
 pub use shape::Shape;
 pub use tensor::Tensor;

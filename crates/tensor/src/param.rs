@@ -132,6 +132,8 @@ impl Param {
             version: u64::MAX,
         });
         if copy.version != version {
+            let master = self.numel() * device.master_dtype().bytes();
+            device.count(0.0, (master + bytes) as f64);
             device.launch("compute_copy", |b| {
                 b.make_compute_copy(weight, layout, copy.tensor.buffer());
             });

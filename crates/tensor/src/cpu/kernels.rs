@@ -9,7 +9,7 @@ use super::elem::{input, output, with_elem};
 use super::matmul::Epilogue;
 use crate::backend::{
     AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, NllScratch, RotaryArgs,
-    ScalarArg, SmearArgs, ValueGateArgs, Weight,
+    ScalarArg, SmearArgs, Stream, ValueGateArgs, Weight,
 };
 use crate::dtype::DType;
 use crate::host;
@@ -88,6 +88,14 @@ impl Backend for Cpu {
 
     fn add_assign(&self, from: Buffer, to: Buffer) {
         with_elem!(to.dtype, T => self.add_all::<T>(from, to));
+    }
+
+    fn probe_flops(&self) -> Option<f64> {
+        Some(self.peak_flops())
+    }
+
+    fn probe_stream(&self, stream: Stream, memory: Buffer) -> Option<f64> {
+        Some(self.stream(stream, memory))
     }
 
     fn compute_copy_bytes(&self, out_features: usize, in_features: usize, layout: Layout) -> Option<usize> {

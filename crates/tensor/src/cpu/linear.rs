@@ -7,7 +7,7 @@ use crate::backend::{Buffer, Layout, MatmulArgs, Weight};
 use crate::dtype::DType;
 
 impl Cpu {
-    fn precision(&self) -> Precision {
+    pub(crate) fn precision(&self) -> Precision {
         match self.dtype {
             DType::Bf16 => Precision::Bf16,
             _ => Precision::F32,

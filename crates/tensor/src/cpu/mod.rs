@@ -24,6 +24,7 @@ mod math;
 pub(crate) mod matmul;
 mod optimizer;
 pub(crate) mod pool;
+mod probe;
 mod rotary;
 mod rows;
 

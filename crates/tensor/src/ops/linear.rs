@@ -19,8 +19,8 @@ impl Graph {
         assert_eq!(x.shape().last(), in_features, "input of {weight:?}");
         let rows = x.shape().rows();
         let mut y = self.device().activation(x.shape().with_last(out_features));
-        count(x, &y, in_features);
         let operand = weight.weight(Layout::Forward);
+        count(x, &y, in_features, weight.numel() * x.dtype().bytes());
         self.device()
             .launch("linear", |b| b.linear(x.buffer(), operand, y.buffer(), rows));
         self.record(&mut y, |out| {
@@ -43,21 +43,22 @@ impl Saved {
         let rows = x.shape().rows();
         let device = x.device();
         if let Some((dx, accumulate)) = grads.slot(x.var, x) {
-            count(&dy, &dx, dy.shape().last());
             let operand = self.weight.weight(Layout::Backward);
+            count(&dy, &dx, dy.shape().last(), self.weight.numel() * dy.dtype().bytes());
             device.launch("linear_backward_input", |b| {
                 b.linear_backward_input(dy.buffer(), operand, dx.buffer(), rows, accumulate);
             });
         }
         let (dweight, accumulate) = self.weight.grad_slot();
-        count(&dy, x, dy.shape().last());
+        count(&dy, x, dy.shape().last(), dweight.len() * dweight.dtype().bytes());
         device.launch("linear_backward_weight", |b| {
             b.linear_backward_weight(dy.buffer(), x.buffer(), dweight.buffer(), rows, accumulate);
         });
     }
 }
 
-fn count(from: &Tensor, to: &Tensor, inner: usize) {
+/// `from` and `to` are activations, and the third operand is of `weight_bytes`.
+fn count(from: &Tensor, to: &Tensor, inner: usize, weight_bytes: usize) {
     let flops = 2.0 * to.len() as f64 * inner as f64;
-    from.device().count(flops, bytes(from) + bytes(to));
+    from.device().count(flops, bytes(from) + bytes(to) + weight_bytes as f64);
 }

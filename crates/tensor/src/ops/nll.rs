@@ -89,7 +89,9 @@ impl Graph {
             accumulate_head,
         };
         device.count(2.0 * product, bytes(x) + 2.0 * table);
-        device.launch("weighted_nll", |b| b.weighted_nll(&args, Some(&gradients)));
+        device.launch("weighted_nll_and_gradients", |b| {
+            b.weighted_nll(&args, Some(&gradients));
+        });
         let mut root = result.loss.clone();
         self.record(&mut root, |_| Record::Nll(Saved { x: x.var, dx }));
         result
@@ -102,8 +104,9 @@ impl Graph {
         let logits = self.device().master([rows, head.vocab]);
         let padded = head.weight.shape().rows();
         let flops = 2.0 * (rows * x.shape().last() * padded) as f64;
-        self.device().count(flops, bytes(&logits));
         let operand = head.weight.weight(Layout::Forward);
+        let table = (head.weight.numel() * x.dtype().bytes()) as f64;
+        self.device().count(flops, bytes(x) + table + bytes(&logits));
         self.device().launch("logits", |b| {
             b.logits(x.buffer(), operand, head.vocab, head.softcap, logits.buffer(), rows);
         });

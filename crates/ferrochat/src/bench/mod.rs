@@ -1,0 +1,36 @@
+//! `bench`: how fast this machine computes, beside what it could do at best.
+//!
+//! `gemm` times matrix products, `ops` every operation of a training step, `train` whole steps, `decode` tokens that are
+//! written one by one. Every figure is a median with its spread, and beside it stands the ceiling that was measured in the
+//! same run, between the repetitions: the multiply loop by itself, and reading memory.
+//!
+//! This room must never know a run, a data set or a tokenizer.
+
+mod ceilings;
+mod decode;
+mod gemm;
+mod lines;
+mod ops;
+mod samples;
+mod shape;
+mod timing;
+mod tokens;
+mod train;
+mod trainer;
+
+use anyhow::Result;
+
+use crate::cli::BenchCommand;
+
+/// `bench …`
+///
+/// # Errors
+/// A flag that cannot be, or stdout cannot be written to.
+pub fn command(command: &BenchCommand) -> Result<()> {
+    match command {
+        BenchCommand::Gemm(args) => gemm::command(args),
+        BenchCommand::Ops(args) => ops::command(args),
+        BenchCommand::Train(args) => train::command(args),
+        BenchCommand::Decode(args) => decode::command(args),
+    }
+}

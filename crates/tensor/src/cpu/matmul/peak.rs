@@ -1,0 +1,45 @@
+//! How fast the microkernels are by themselves: the ceiling of every product.
+
+use std::time::Instant;
+
+use super::kernel::A_STRIDE;
+use super::{Panels, Precision, prepare};
+use crate::cpu::isa::Isa;
+use crate::cpu::pool::Pool;
+
+/// Units of k of the panels: with the tile of C they fill about two thirds of 32 KiB, the smallest nearest cache.
+const UNITS: usize = 128;
+/// Panels multiplied by a task: about a tenth of a millisecond.
+const ROUNDS: usize = 128;
+/// Tasks per thread: some milliseconds in all, too long for one interruption to count, too short to be felt.
+const TASKS: usize = 24;
+
+/// FLOP/s of the highest microkernel for `precision` on all threads, its operands in the nearest cache.
+pub(crate) fn peak(pool: &Pool, isa: Isa, precision: Precision) -> f64 {
+    let (encoding, kernel) = prepare(precision, isa);
+    let tasks = TASKS * pool.threads();
+    let begun = Instant::now();
+    pool.run_with_worker(tasks, &|_, worker| {
+        let scratch = &mut pool.scratch(worker).tiles;
+        // Ones: not numbers and numbers near 0 that another task left behind may be slow.
+        let one = match encoding.format().k_per_unit() {
+            1 => 0x3f80_0000,
+            _ => 0x3f80_3f80,
+        };
+        scratch.a[..kernel.mr * A_STRIDE].fill(one);
+        scratch.b[..UNITS * kernel.nr].fill(one);
+        scratch.acc[..kernel.mr * kernel.nr].fill(0.0);
+        let panels = Panels {
+            a: &scratch.a,
+            by_k: false,
+            b: &scratch.b,
+            panel_stride: UNITS * kernel.nr,
+            count: UNITS,
+        };
+        for _ in 0..ROUNDS {
+            panels.multiply(kernel, kernel.mr, &mut scratch.acc, kernel.nr, true);
+        }
+    });
+    let multiplications = kernel.mr * kernel.nr * UNITS * encoding.format().k_per_unit();
+    (2 * multiplications * ROUNDS * tasks) as f64 / begun.elapsed().as_secs_f64()
+}
