@@ -5,6 +5,7 @@
 //! work, `stages` do the work, `record` and `metrics` remember it, `report` tells it.
 
 mod about;
+mod bench;
 mod chat;
 mod checkpoints;
 mod cli;
@@ -104,5 +105,6 @@ fn run(command: Command) -> Result<()> {
         Command::Report(args) => report::command(&home, &args),
         Command::Doctor(args) => doctor::command(&home, &args),
         Command::Selftest(args) => selftest::command(&args),
+        Command::Bench(command) => bench::command(&command),
     }
 }

@@ -103,7 +103,11 @@ impl Bound {
 /// Bytes of the cache that is farthest from the cores, where the system says.
 fn last_cache() -> Option<usize> {
     let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").ok()?;
-    size.trim().strip_suffix('K')?.parse::<usize>().ok().map(|kib| kib << 10)
+    size.trim()
+        .strip_suffix('K')?
+        .parse::<usize>()
+        .ok()
+        .map(|kib| kib << 10)
 }
 
 #[cfg(test)]

@@ -135,7 +135,11 @@ impl Bench<'_> {
         let name = format!("muon, {name}");
         self.product(&name, "gram", [short, short, long], (tall, !tall))?;
         self.product(&name, "gram²", [short; 3], (false, false))?;
-        let update = if tall { [long, short, short] } else { [short, long, short] };
+        let update = if tall {
+            [long, short, short]
+        } else {
+            [short, long, short]
+        };
         self.product(&name, "update", update, (false, false))
     }
 
@@ -149,7 +153,11 @@ impl Bench<'_> {
         let a = self.values(shape(m, k, transposed.0));
         // A matrix with its own transpose is seen as such.
         let gram = product == "gram";
-        let b = if gram { a.clone() } else { self.values(shape(k, n, transposed.1)) };
+        let b = if gram {
+            a.clone()
+        } else {
+            self.values(shape(k, n, transposed.1))
+        };
         let device = self.device;
         let timings = self.measure(|| drop(device.matmul((&a, transposed.0), (&b, transposed.1), 1.0, None)));
         timings
@@ -168,7 +176,12 @@ impl Bench<'_> {
         let Some(timing) = timings.remove("linear") else {
             return Ok(());
         };
-        self.tell(&format!("decoding, {name}"), "x·Wᵀ", [rows, out, inner], &timing.divided(copies))
+        self.tell(
+            &format!("decoding, {name}"),
+            "x·Wᵀ",
+            [rows, out, inner],
+            &timing.divided(copies),
+        )
     }
 
     /// Times operations of `work` by name, each repetition beside a look at the ceilings.
@@ -179,7 +192,10 @@ impl Bench<'_> {
             let look = self.ceilings.look();
             self.device.start_profile();
             work();
-            for OpUse { name, seconds, cost, .. } in self.device.take_profile() {
+            for OpUse {
+                name, seconds, cost, ..
+            } in self.device.take_profile()
+            {
                 let Cost { flops, bytes } = cost;
                 let timing = timings.entry(name).or_insert_with(|| Timing::new(flops, bytes));
                 timing.push(seconds, look);

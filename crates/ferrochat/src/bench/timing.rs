@@ -86,15 +86,22 @@ impl Timing {
         let quantile = |share| self.seconds.quantile(share).map_or_else(String::new, time);
         let seconds = self.seconds.median().unwrap_or(f64::NAN);
         let (rate, ceiling) = match self.bound {
-            Some(Bound::Memory) => (byte_rate(self.bytes / seconds), self.bytes_ceiling.median().map(byte_rate)),
-            _ => (flop_rate(self.flops / seconds), self.flops_ceiling.median().map(flop_rate)),
+            Some(Bound::Memory) => (
+                byte_rate(self.bytes / seconds),
+                self.bytes_ceiling.median().map(byte_rate),
+            ),
+            _ => (
+                flop_rate(self.flops / seconds),
+                self.flops_ceiling.median().map(flop_rate),
+            ),
         };
         [
             quantile(0.5),
             format!("{}–{}", quantile(0.25), quantile(0.75)),
             rate,
             ceiling.unwrap_or_else(|| "unknown".to_owned()),
-            self.percent().map_or_else(String::new, |percent| format!("{percent:.0}%")),
+            self.percent()
+                .map_or_else(String::new, |percent| format!("{percent:.0}%")),
         ]
     }
 }

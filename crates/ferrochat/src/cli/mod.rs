@@ -1,6 +1,7 @@
 //! The command line: what can be typed, with help and examples. This room declares and never acts.
 //! One file per family of commands holds their arguments and their help; here is what `ferrochat --help` shows.
 
+mod bench;
 mod chat;
 mod data;
 mod eval;
@@ -15,6 +16,7 @@ mod train;
 
 use clap::{Parser, Subcommand};
 
+pub use bench::{BenchCommand, BenchDecodeArgs, BenchGemmArgs, BenchModelArgs, BenchOpsArgs, BenchTrainArgs, GemmPart};
 pub use chat::ChatArgs;
 pub use data::{DataCommand, IdentityArgs, WorldArgs};
 pub use eval::{BpbArgs, CompareArgs, EvalCommand, TasksArgs};
@@ -83,4 +85,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Check that a device computes what it should, and how fast: needs no files, no network, no model
     Selftest(SelftestArgs),
+    /// Measure how fast this machine computes, beside its own ceilings: products, operations, training, decoding
+    #[command(subcommand)]
+    Bench(BenchCommand),
 }

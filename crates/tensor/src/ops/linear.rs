@@ -60,5 +60,6 @@ impl Saved {
 /// `from` and `to` are activations, and the third operand is of `weight_bytes`.
 fn count(from: &Tensor, to: &Tensor, inner: usize, weight_bytes: usize) {
     let flops = 2.0 * to.len() as f64 * inner as f64;
-    from.device().count(flops, bytes(from) + bytes(to) + weight_bytes as f64);
+    from.device()
+        .count(flops, bytes(from) + bytes(to) + weight_bytes as f64);
 }
