@@ -204,9 +204,10 @@ impl Device {
         self.0.cost.take()
     }
 
-    /// Rows of logits that [`crate::Graph::weighted_nll`] holds at a time.
-    pub fn loss_chunk(&self, rows: usize, padded_vocab: usize) -> usize {
-        self.0.backend.nll_chunk(rows, padded_vocab).clamp(1, rows.max(1))
+    /// Positions that [`crate::Graph::weighted_nll`] handles at a time.
+    pub fn loss_chunk(&self, rows: usize, channels: usize, padded_vocab: usize) -> usize {
+        let scratch = self.0.backend.nll_scratch(rows, channels, padded_vocab);
+        scratch.chunk.clamp(1, rows.max(1))
     }
 
     /// Memory in use, at peak and reserved.

@@ -61,7 +61,7 @@ fn run(device: &Device, args: &BenchGemmArgs, config: &GptConfig, lines: &mut Li
         for &(name, out, inner) in &weights {
             bench.linear(name, args.rows, out, inner)?;
         }
-        let chunk = device.loss_chunk(args.rows, head.0);
+        let chunk = device.loss_chunk(args.rows, head.1, head.0);
         bench.linear("head, a chunk", chunk, head.0, head.1)?;
     }
     if wanted(GemmPart::Muon) {

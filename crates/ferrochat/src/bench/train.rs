@@ -93,26 +93,26 @@ pub fn command(args: &BenchTrainArgs) -> Result<()> {
             thousands(per_step as u64)
         );
         text += &format!(
-            "step            {} (quartiles {}–{}, {} steps)\n",
+            "step              {} (quartiles {}–{}, {} steps)\n",
             time(median),
             time(seconds.quantile(0.25).unwrap_or(median)),
             time(seconds.quantile(0.75).unwrap_or(median)),
             seconds.len()
         );
-        text += &format!("tokens/s        {}\n", thousands((per_step / median) as u64));
+        text += &format!("tokens/s          {}\n", thousands((per_step / median) as u64));
         let reached = match (ceilings.flops.median(), percent.median()) {
             (Some(ceiling), Some(percent)) => format!(", {percent:.0}% of the multiply loop's {}", flop_rate(ceiling)),
             _ => String::new(),
         };
-        text += &format!("FLOP/s          {}{reached}\n", flop_rate(flops_per_step / median));
+        text += &format!("FLOP/s            {}{reached}\n", flop_rate(flops_per_step / median));
         if let Some(rate) = reading.median() {
-            text += &format!("reading memory  {}\n", byte_rate(rate));
+            text += &format!("reading memory    {}\n", byte_rate(rate));
         }
         if let Some(peak) = peak {
-            text += &format!("peak memory     {}\n", bytes(peak));
+            text += &format!("peak memory       {}\n", bytes(peak));
         }
         for (at, name) in PHASES.iter().enumerate() {
-            text += &format!("{name:<16}{:.1}%\n", 100.0 * phase(at));
+            text += &format!("{name:<18}{:.1}%\n", 100.0 * phase(at));
         }
         text.push('\n');
         let rows: Vec<Vec<String>> = uses

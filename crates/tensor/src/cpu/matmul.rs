@@ -15,6 +15,7 @@
 //! Must never know what the matrices mean.
 
 mod blocking;
+mod few;
 mod kernel;
 mod micros;
 mod pack;
@@ -388,7 +389,9 @@ impl<'a> Product<'a> {
     /// Nobody else may touch that part of C meanwhile.
     unsafe fn tile(&self, rows: Range<usize>, cols: Range<usize>, scratch: &mut TileScratch) {
         let TileScratch { a, b, acc } = scratch;
-        self.add(&rows, &cols, 0..self.units(), None, a, b, acc);
+        if !self.multiply_few(&rows, &cols, a, acc) {
+            self.add(&rows, &cols, 0..self.units(), None, a, b, acc);
+        }
         // SAFETY: the caller's promise.
         unsafe { self.finish(rows, cols, acc) };
     }

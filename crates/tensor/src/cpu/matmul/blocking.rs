@@ -22,8 +22,10 @@ pub(super) const MAX_COLS: usize = 384;
 const ENOUGH_TILES: usize = 8;
 /// ... Fewer do if a tile would cost less than this many multiply-adds (some microseconds).
 const SMALL_TILE: usize = 1 << 18;
-/// A tile of few rows costs the time to stream B, as if it had this many rows.
-const STREAMING_ROWS: usize = 8;
+/// A product of at most so many rows costs the time to read B more than that to multiply, ...
+pub(super) const FEW_ROWS: usize = 64;
+/// ... so its tiles have so many units of B (128 KiB: some microseconds), and a share more for each row.
+const FEW_ROWS_TILE: usize = 1 << 15;
 
 /// The length of the blocks of k: equal ones, rounded up to whole vectors.
 pub(super) fn k_block(units: usize, kernel: &Kernel) -> usize {
@@ -40,10 +42,12 @@ fn even(len: usize, most: usize, step: usize) -> usize {
 /// `(rows, columns)` of the tiles of C for `units` of k.
 pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel) -> (usize, usize) {
     let mut rows = even(m, MAX_ROWS / kernel.mr * kernel.mr, kernel.mr);
+    if m <= FEW_ROWS {
+        let most = FEW_ROWS_TILE * (1 + m / 8) / units.max(1);
+        return (rows, even(n, most.clamp(kernel.nr, MAX_COLS), kernel.nr));
+    }
     let mut cols = even(n, MAX_COLS, kernel.nr);
-    while m.div_ceil(rows) * n.div_ceil(cols) < ENOUGH_TILES
-        && rows.min(m).max(STREAMING_ROWS) * cols.min(n) * units > SMALL_TILE
-    {
+    while m.div_ceil(rows) * n.div_ceil(cols) < ENOUGH_TILES && rows.min(m) * cols.min(n) * units > SMALL_TILE {
         if rows > cols && rows > kernel.mr {
             rows = even(m, rows / 2, kernel.mr);
         } else if cols > kernel.nr {
