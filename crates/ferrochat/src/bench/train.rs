@@ -11,7 +11,7 @@ use super::tokens::Tokens;
 use super::trainer::{PHASES, Step, Trainer};
 use crate::cli::BenchTrainArgs;
 use crate::errors::refuse;
-use crate::format::{bytes, flop_rate, thousands};
+use crate::format::{bytes, flop_rate, push, thousands};
 use crate::{device, output};
 
 /// Steps that are profiled beside the others where profiling would slow them down.
@@ -92,43 +92,42 @@ pub fn command(args: &BenchTrainArgs) -> Result<()> {
             args.device_batch_size,
             thousands(per_step as u64)
         );
-        text += &format!(
-            "step              {} (quartiles {}–{}, {} steps)\n",
-            time(median),
-            time(seconds.quantile(0.25).unwrap_or(median)),
-            time(seconds.quantile(0.75).unwrap_or(median)),
+        let mut row = |name: &str, figure: &str| push(&mut text, format_args!("{name:<18}{figure}\n"));
+        let quartile = |share| time(seconds.quantile(share).unwrap_or(median));
+        let spread = format!(
+            "quartiles {}–{}, {} steps",
+            quartile(0.25),
+            quartile(0.75),
             seconds.len()
         );
-        text += &format!("tokens/s          {}\n", thousands((per_step / median) as u64));
+        row("step", &format!("{} ({spread})", time(median)));
+        row("tokens/s", &thousands((per_step / median) as u64));
         let reached = match (ceilings.flops.median(), percent.median()) {
             (Some(ceiling), Some(percent)) => format!(", {percent:.0}% of the multiply loop's {}", flop_rate(ceiling)),
             _ => String::new(),
         };
-        text += &format!("FLOP/s            {}{reached}\n", flop_rate(flops_per_step / median));
+        row("FLOP/s", &format!("{}{reached}", flop_rate(flops_per_step / median)));
         if let Some(rate) = reading.median() {
-            text += &format!("reading memory    {}\n", byte_rate(rate));
+            row("reading memory", &byte_rate(rate));
         }
         if let Some(peak) = peak {
-            text += &format!("peak memory       {}\n", bytes(peak));
+            row("peak memory", &bytes(peak));
         }
         for (at, name) in PHASES.iter().enumerate() {
-            text += &format!("{name:<18}{:.1}%\n", 100.0 * phase(at));
+            row(name, &format!("{:.1}%", 100.0 * phase(at)));
         }
         text.push('\n');
         let rows: Vec<Vec<String>> = uses
             .iter()
             .map(|used| {
-                vec![
-                    used.name.to_owned(),
-                    format!("{:.1}%", 100.0 * used.seconds / total),
-                    time(used.seconds / profiled.len() as f64),
-                ]
+                let share = format!("{:.1}%", 100.0 * used.seconds / total);
+                vec![used.name.to_owned(), share, time(used.seconds / profiled.len() as f64)]
             })
             .collect();
         text += &output::table(&["operation", "share", "per step"], &rows);
         if args.losses {
             let losses: Vec<String> = steps.iter().map(|step| format!("{:.4}", step.loss)).collect();
-            text += &format!("\nlosses {}\n", losses.join(" "));
+            push(&mut text, format_args!("\nlosses {}\n", losses.join(" ")));
         }
         return output::print(&text);
     }
