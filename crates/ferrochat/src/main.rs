@@ -105,6 +105,6 @@ fn run(command: Command) -> Result<()> {
         Command::Report(args) => report::command(&home, &args),
         Command::Doctor(args) => doctor::command(&home, &args),
         Command::Selftest(args) => selftest::command(&args),
-        Command::Bench(command) => bench::command(&command),
+        Command::Bench(command) => bench::command(&home, &command),
     }
 }

@@ -4,12 +4,15 @@
 //! written one by one. Every figure is a median with its spread, and beside it stands the ceiling that was measured in the
 //! same run, between the repetitions: the multiply loop by itself, and reading memory.
 //!
-//! This room must never know a run, a data set or a tokenizer.
+//! `loader` times the way from files to batches.
+//!
+//! Apart from `loader.rs` this room must never know a run, a data set or a tokenizer.
 
 mod ceilings;
 mod decode;
 mod gemm;
 mod lines;
+mod loader;
 mod ops;
 mod samples;
 mod shape;
@@ -21,16 +24,18 @@ mod trainer;
 use anyhow::Result;
 
 use crate::cli::BenchCommand;
+use crate::home::Home;
 
 /// `bench …`
 ///
 /// # Errors
 /// A flag that cannot be, or stdout cannot be written to.
-pub fn command(command: &BenchCommand) -> Result<()> {
+pub fn command(home: &Home, command: &BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Gemm(args) => gemm::command(args),
         BenchCommand::Ops(args) => ops::command(args),
         BenchCommand::Train(args) => train::command(args),
         BenchCommand::Decode(args) => decode::command(args),
+        BenchCommand::Loader(args) => loader::command(home, args),
     }
 }

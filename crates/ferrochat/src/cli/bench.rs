@@ -17,6 +17,8 @@ pub enum BenchCommand {
     Train(BenchTrainArgs),
     /// Reading a prompt and writing tokens, for several batch sizes
     Decode(BenchDecodeArgs),
+    /// From files to packed batches: reader, tokenizer and packer
+    Loader(BenchLoaderArgs),
 }
 
 /// The model that is measured.
@@ -186,6 +188,43 @@ pub struct BenchDecodeArgs {
     #[command(flatten)]
     pub machine: MachineArgs,
     /// Print a line of JSON per batch size
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bench loader`
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  ferrochat bench loader --data shards/ --tokenizer ranks.tiktoken
+  ferrochat bench loader --data shards/ --run d12 --threads 2 --json
+
+Rates are of tokens that are read; shares are of processor time.")]
+pub struct BenchLoaderArgs {
+    /// Text file, folder of text, JSONL or Parquet shards
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// Tokenizer.
+    #[command(flatten)]
+    pub tokenizer: crate::tokenizer::Chosen,
+    /// Field of JSONL objects or column of Parquet shards that holds the text
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    pub text_field: String,
+    /// Tokenising threads; one more reads and one packs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: usize,
+    /// Rows of a batch
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub device_batch_size: usize,
+    /// Tokens of a row
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    pub max_seq_len: usize,
+    /// Text to read, in MiB
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub megabytes: usize,
+    /// Repetitions
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub samples: usize,
+    /// Print a line of JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -16,7 +16,10 @@ mod train;
 
 use clap::{Parser, Subcommand};
 
-pub use bench::{BenchCommand, BenchDecodeArgs, BenchGemmArgs, BenchModelArgs, BenchOpsArgs, BenchTrainArgs, GemmPart};
+pub use bench::{
+    BenchCommand, BenchDecodeArgs, BenchGemmArgs, BenchLoaderArgs, BenchModelArgs, BenchOpsArgs, BenchTrainArgs,
+    GemmPart,
+};
 pub use chat::ChatArgs;
 pub use data::{DataCommand, IdentityArgs, WorldArgs};
 pub use eval::{BpbArgs, CompareArgs, EvalCommand, TasksArgs};
