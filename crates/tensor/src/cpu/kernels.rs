@@ -77,9 +77,7 @@ impl Backend for Cpu {
     }
 
     fn fill(&self, to: Buffer, value: f32) {
-        with_elem!(to.dtype, T => {
-            output::<T>(to).fill(<T as super::elem::Element>::from_f32(value));
-        });
+        with_elem!(to.dtype, T => self.fill_all::<T>(to, value));
     }
 
     fn copy(&self, from: Buffer, to: Buffer) {

@@ -374,6 +374,25 @@ mod tests {
         assert_eq!(sum.into_inner(), 3000 * 15);
     }
 
+    /// As on a machine of 128 cores, or with far more threads than cores: whoever is awake does the work.
+    #[test]
+    fn more_threads_than_cores_end_all_the_same() {
+        let pool = Pool::new(128).unwrap();
+        let sums: Vec<_> = (0..300).map(|_| AtomicUsize::new(0)).collect();
+        for _ in 0..50 {
+            pool.run_with_worker(sums.len(), &|task, worker| {
+                assert!(worker < 128);
+                sums[task].fetch_add(task, Ordering::Relaxed);
+            });
+        }
+        let wanted = (0..sums.len()).map(|task| 50 * task);
+        assert!(
+            sums.iter()
+                .zip(wanted)
+                .all(|(sum, wanted)| sum.load(Ordering::Relaxed) == wanted)
+        );
+    }
+
     #[test]
     fn several_callers_take_turns() {
         let pool = Pool::new(2).unwrap();

@@ -114,22 +114,21 @@ impl Cpu {
         });
     }
 
-    /// Each task owns the table rows whose id has its remainder, so a row's sum has one order.
+    /// Each task owns a stretch of the channels of every row, so a row's sum has one order and tasks are alike
+    /// whatever the ids.
     pub(crate) fn embedding_rows_backward<T: Elem>(&self, dy: Buffer, ids: Buffer, dtable: Buffer, channels: usize) {
-        const OWNERS: usize = 16;
+        /// Channels per task: two cache lines of the table.
+        const WIDTH: usize = 32;
         let (dy, ids, dtable) = (input::<T>(dy), indices(ids), parts::<f32>(dtable));
-        self.pool.run(OWNERS, &|owner| {
+        self.pool.run_ranges(channels, WIDTH, &|columns| {
             self.isa.vectorize(
                 #[inline(always)]
                 || {
                     for (row, &id) in ids.iter().enumerate() {
-                        let id = id as usize;
-                        if id % OWNERS != owner {
-                            continue;
-                        }
-                        // SAFETY: the table row belongs to this task alone.
-                        let sum = unsafe { dtable.range(id * channels..(id + 1) * channels) };
-                        let dy = &dy[row * channels..(row + 1) * channels];
+                        let start = id as usize * channels;
+                        // SAFETY: these channels of all rows belong to this task alone.
+                        let sum = unsafe { dtable.range(start + columns.start..start + columns.end) };
+                        let dy = &dy[row * channels + columns.start..row * channels + columns.end];
                         for (sum, dy) in sum.iter_mut().zip(dy) {
                             *sum += dy.to_f32();
                         }
@@ -358,6 +357,14 @@ impl Cpu {
             )
         });
         output::<f32>(dscalar)[index] += factor * sum as f32;
+    }
+
+    pub(crate) fn fill_all<T: Elem>(&self, to: Buffer, value: f32) {
+        let (len, to) = (to.len, parts::<T>(to));
+        self.pool.run_ranges(len, GRAIN, &|range| {
+            // SAFETY: ranges of one run are disjoint.
+            unsafe { to.range(range) }.fill(T::from_f32(value));
+        });
     }
 
     pub(crate) fn convert<A: Elem, B: Elem>(&self, from: Buffer, to: Buffer) {
