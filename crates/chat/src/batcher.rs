@@ -370,7 +370,7 @@ impl<'a> Batcher<'a> {
         let read = live.prompt.iter().chain(live.turn.ids()).map(|&id| id as i32);
         let read: Vec<i32> = read.collect();
         let prefilled = self.decoder.prefill(&[&read]);
-        let ready = prefilled.and_then(|prompt| self.decoder.append(&prompt, &[0]).map(|_| prompt));
+        let ready = prefilled.and_then(|prompt| self.decoder.append(&prompt, &[0]).map(|()| prompt));
         let Ok(prompt) = ready else {
             if self.live.is_empty() {
                 // It will not be better later.

@@ -13,12 +13,21 @@ const AT_ONCE: usize = 4;
 /// What runs the text of a tool call that is nothing for the calculator: its result, or nothing where there is none. It
 /// may take seconds, and is called from several threads.
 #[derive(Clone)]
-pub struct Tool(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Tool(Arc<Run>);
+
+type Run = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Tool {
     /// A tool that does this.
     pub fn new(run: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Tool {
         Tool(Arc::new(run))
+    }
+}
+
+/// The same tool, not one that does the same.
+impl PartialEq for Tool {
+    fn eq(&self, other: &Tool) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -40,7 +49,7 @@ pub(crate) struct Calls {
     made: u64,
     threads: usize,
     open: usize,
-    calls: Sender<Call>,
+    line: Sender<Call>,
     work: Arc<Mutex<Receiver<Call>>>,
     done: Sender<(u64, Option<String>)>,
     results: Receiver<(u64, Option<String>)>,
@@ -48,13 +57,13 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn new(tool: Tool) -> Calls {
-        let ((calls, work), (done, results)) = (mpsc::channel(), mpsc::channel());
+        let ((line, work), (done, results)) = (mpsc::channel(), mpsc::channel());
         Calls {
             tool,
             made: 0,
             threads: 0,
             open: 0,
-            calls,
+            line,
             work: Arc::new(Mutex::new(work)),
             done,
             results,
@@ -83,7 +92,7 @@ impl Calls {
             });
         }
         let call = Call { number, text };
-        self.calls.send(call).expect("the other end is held here, too");
+        self.line.send(call).expect("the other end is held here, too");
         number
     }
 

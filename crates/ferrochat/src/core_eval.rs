@@ -221,25 +221,37 @@ fn dump_prompts(bundle: &CoreBundle, most: Option<usize>, path: &Path) -> Result
 }
 
 /// A file of JSON lines.
-struct Lines<'a> {
+pub struct Lines<'a> {
     file: BufWriter<File>,
     path: &'a Path,
 }
 
 impl<'a> Lines<'a> {
-    fn create(path: &'a Path) -> Result<Lines<'a>> {
+    /// A file that is empty.
+    ///
+    /// # Errors
+    /// It cannot be made, as usage.
+    pub fn create(path: &'a Path) -> Result<Lines<'a>> {
         let file = File::create(path).map_err(|error| usage(format!("cannot write {}: {error}", path.display())))?;
         let file = BufWriter::new(file);
         Ok(Lines { file, path })
     }
 
-    fn push(&mut self, line: &impl Serialize) -> Result<()> {
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn push(&mut self, line: &impl Serialize) -> Result<()> {
         let failed = || format!("cannot write {}", self.path.display());
         serde_json::to_writer(&mut self.file, line).with_context(failed)?;
         self.file.write_all(b"\n").with_context(failed)
     }
 
-    fn finish(mut self) -> Result<()> {
+    /// Writes what is still in memory.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn finish(mut self) -> Result<()> {
         let path = self.path.display();
         self.file.flush().with_context(|| format!("cannot write {path}"))
     }

@@ -1,5 +1,5 @@
-//! What a model is examined on after each stage, and `eval tasks`, which examines it again: always the same
-//! questions, so that stages can be compared. How questions are graded is the tasks crate's business.
+//! What a model is examined on after each stage: always the same questions, so that stages can be compared. How
+//! questions are graded is the tasks crate's business.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -13,29 +13,27 @@ use ferrochat_tasks::{
     TaskSpec, TaskSplit, WorldTask, measure,
 };
 use ferrochat_tokenizer::Tokenizer;
-use ferrochat_world::{Kind, Split};
+use ferrochat_world::Split;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::about::About;
-use crate::cli::TasksArgs;
-use crate::errors::{refuse, usage};
-use crate::evaluations::{self, Measured};
-use crate::home::{Home, RunFolder};
+use crate::errors::usage;
+use crate::home::RunFolder;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::record::StageRecord;
 use crate::settings::Settings;
 use crate::training::Chain;
-use crate::{data_sets, format, identity, model, output, source};
+use crate::{format, identity, source};
 
 /// Which draws of the world's questions the program asks after each stage.
 pub const WORLD_SEED: u64 = 1;
 /// Tokens of an answer to a question of the world.
 const WORLD_TOKENS: usize = 96;
-/// Tokens of an answer to a question of a data set, fewer where the context ends.
-const DATASET_TOKENS: usize = 256;
+/// Tokens of an answer to a question of a data set, as the reference has it.
+const DATASET_TOKENS: usize = 512;
 /// Answers written at once.
 const BATCH: usize = 128;
 
@@ -48,9 +46,11 @@ pub struct Exam {
 }
 
 /// A task and how it is asked.
-struct Asked {
-    task: Arc<dyn Task>,
-    options: MeasureOptions,
+pub struct Asked {
+    /// The task.
+    pub task: Arc<dyn Task>,
+    /// How.
+    pub options: MeasureOptions,
     /// Where the files of a data set are; none for the world's tasks.
     folder: Option<PathBuf>,
     /// Which of the world's questions.
@@ -61,7 +61,7 @@ struct Asked {
 
 impl Asked {
     /// One of the world's kinds.
-    fn of_world(task: WorldTask, seed: u64, count: usize) -> Asked {
+    pub fn of_world(task: WorldTask, seed: u64, count: usize) -> Asked {
         Asked {
             task: Arc::new(task),
             options: MeasureOptions {
@@ -75,8 +75,24 @@ impl Asked {
         }
     }
 
+    /// The first `count` items of a data set that lies in a folder.
+    pub fn of_data_set(task: Arc<dyn Task>, folder: &Path, count: usize) -> Asked {
+        let options = MeasureOptions {
+            max_problems: Some(count),
+            max_new_tokens: DATASET_TOKENS,
+            ..MeasureOptions::default()
+        };
+        Asked {
+            task,
+            options,
+            folder: Some(folder.to_owned()),
+            seed: 0,
+            count,
+        }
+    }
+
     /// The flags of `eval tasks` that ask the same.
-    fn flags(&self) -> Vec<String> {
+    pub fn flags(&self) -> Vec<String> {
         let mut flags = vec!["--tasks".to_owned(), self.task.name().to_owned()];
         let mut flag = |name: &str, value: String| flags.extend([name.to_owned(), value]);
         flag("--count", self.count.to_string());
@@ -91,6 +107,16 @@ impl Asked {
         if self.options.temperature > 0.0 {
             flag("--temperature", self.options.temperature.to_string());
         }
+        let usual = MeasureOptions::default();
+        if self.options.samples != usual.samples {
+            flag("--samples", self.options.samples.to_string());
+        }
+        if self.options.top_k != usual.top_k {
+            flag("--top-k", self.options.top_k.unwrap_or(0).to_string());
+        }
+        if self.options.tool.is_some() {
+            flags.push("--python".to_owned());
+        }
         flags
     }
 
@@ -103,7 +129,7 @@ impl Asked {
     }
 
     /// What is asked otherwise than after each stage.
-    fn variant(&self) -> String {
+    pub fn variant(&self) -> String {
         let mut words = Vec::new();
         if self.folder.is_none() && self.seed != WORLD_SEED {
             words.push(format!("seed {}", self.seed));
@@ -111,6 +137,12 @@ impl Asked {
         if self.task.judging() == Judging::Generative {
             if self.options.temperature > 0.0 {
                 words.push(format!("temperature {}", self.options.temperature));
+                if self.options.top_k != MeasureOptions::default().top_k {
+                    words.push(format!("top-k {}", self.options.top_k.unwrap_or(0)));
+                }
+            }
+            if self.options.tool.is_some() {
+                words.push("with Python".to_owned());
             }
             if self.options.max_new_tokens != self.usual_tokens() {
                 words.push(format!("{} tokens", self.options.max_new_tokens));
@@ -181,18 +213,7 @@ impl Exam {
         }
         for spec in TaskSpec::list(list).map_err(usage)? {
             let task = Dataset::open(spec.dataset, folder, TaskSplit::Test).map_err(usage)?;
-            let options = MeasureOptions {
-                max_problems: Some(count),
-                max_new_tokens: DATASET_TOKENS,
-                ..MeasureOptions::default()
-            };
-            self.tasks.push(Asked {
-                task,
-                options,
-                folder: Some(folder.to_owned()),
-                seed: WORLD_SEED,
-                count,
-            });
+            self.tasks.push(Asked::of_data_set(task, folder, count));
         }
         Ok(())
     }
@@ -257,7 +278,10 @@ impl Exam {
 }
 
 /// The tasks that SFT or mid-training of a run learned from, and where their files are.
-fn mixed_in(run: &RunFolder) -> Result<Option<(String, String)>> {
+///
+/// # Errors
+/// A record that cannot be read.
+pub fn mixed_in(run: &RunFolder) -> Result<Option<(String, String)>> {
     for stage in ["sft", "mid"] {
         let Some(record) = StageRecord::load(&run.stage(stage))? else {
             continue;
@@ -270,7 +294,8 @@ fn mixed_in(run: &RunFolder) -> Result<Option<(String, String)>> {
     Ok(None)
 }
 
-fn line(score: &TaskScore) -> String {
+/// A score for people.
+pub fn line(score: &TaskScore) -> String {
     format!(
         "{:<18}{:>6.1}% ± {:.1} of {}, chance {:.0}%, {}",
         score.task,
@@ -311,127 +336,4 @@ fn dialogues(gpt: &Gpt, tokenizer: &Tokenizer, asked: &[String]) -> Result<Vec<D
             reply: text.trim().to_owned(),
         })
         .collect())
-}
-
-/// `eval tasks`
-///
-/// # Errors
-/// No such model or task.
-pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
-    let trained = model::load_to_talk(home, &args.model)?;
-    let settings = Settings {
-        exam_questions: args.count,
-        ..trained.settings.clone()
-    };
-    let device = trained.gpt.device();
-    let plan = Plan::new(&args.model.run, &settings, trained.tokenizer.vocab_size(), device, None)?;
-    let mut exam = Exam::of_run(&settings, &plan)?;
-    exam.tasks.clear();
-    let run = home.run(&args.model.run)?;
-    let mixed_in = mixed_in(&run)?;
-    let folders = match (&args.tasks_dir, &mixed_in) {
-        (Some(named), _) => vec![data_sets::resolve("tasks-dir", named)?],
-        (None, Some((_, remembered))) => vec![PathBuf::from(remembered), data_sets::folder(home)],
-        (None, None) => vec![data_sets::folder(home)],
-    };
-    let usual = mixed_in.map_or_else(|| all_of(&trained.settings), |(list, _)| list);
-    for name in args.tasks.as_ref().unwrap_or(&usual).split(',') {
-        match kind(name.trim()) {
-            Some(kind) => {
-                let world = source::world(&settings)?;
-                let identity = identity::of(&settings, &plan);
-                let task = WorldTask::new(&world, kind, Split::Heldout, args.seed, &identity, args.count);
-                exam.tasks.push(Asked::of_world(task, args.seed, args.count));
-            }
-            None => exam.add(name, folder_of(name, &folders)?, args.count)?,
-        }
-    }
-    for Asked { options, .. } in &mut exam.tasks {
-        options.temperature = args.temperature;
-        options.max_new_tokens = args.max_new_tokens.unwrap_or(options.max_new_tokens);
-    }
-    let model = Measured::on(device, &args.model.run, trained.stage, trained.step);
-    let mut scores = Vec::new();
-    for asked in &exam.tasks {
-        let Asked { task, options, .. } = asked;
-        let mut progress = Progress::new(task.name(), task.count() as u64);
-        let score = measure(&trained.gpt, &trained.tokenizer, task.as_ref(), options, &mut |at| {
-            progress.part(at.done as u64, at.task);
-            ControlFlow::Continue(())
-        })?;
-        progress.finish();
-        if !args.json {
-            output::print(&format!("{}\n", line(&score)))?;
-        }
-        let figure = model.task(&score, &asked.flags(), &asked.variant());
-        evaluations::remember(&run, trained.stage, &[figure]);
-        scores.push(score);
-    }
-    let refused = FalseRefusals::share(&scores);
-    let core = [ChatCore::of(&scores), ChatCore::of_world(&scores)];
-    let core = core.into_iter().flatten().find_map(|core| core.estimate);
-    if args.json {
-        return output::print_json(&json!({
-            "run": args.model.run,
-            "stage": trained.stage,
-            "step": trained.step,
-            "tasks": scores,
-            "false_refusals": refused,
-            "chat_core": core,
-        }));
-    }
-    if let Some(share) = refused {
-        output::print(&format!(
-            "{:<18}{:>6.1}% ± {:.1} of what should be answered was refused\n",
-            "false refusals",
-            100.0 * share.value,
-            100.0 * share.standard_error
-        ))?;
-    }
-    let Some(core) = core else { return Ok(()) };
-    output::print(&format!(
-        "{:<18}{:>6.4} ± {:.4}\n",
-        "ChatCORE", core.value, core.standard_error
-    ))
-}
-
-/// The first of these folders that has the test part of a data set.
-fn folder_of<'a>(name: &str, folders: &'a [PathBuf]) -> Result<&'a Path> {
-    let Ok(specs) = TaskSpec::list(name) else {
-        let kinds: Vec<String> = Kind::ALL.iter().map(ToString::to_string).collect();
-        let sets = Dataset::ALL.map(|set| set.name().to_lowercase());
-        refuse!(
-            "--tasks {name:?} is unknown; there are {}, and of the world {}",
-            sets.join(", "),
-            kinds.join(", ")
-        );
-    };
-    let dataset = specs[0].dataset;
-    for folder in folders {
-        match Dataset::open(dataset, folder, TaskSplit::Test) {
-            Err(TaskError::Missing(_)) => {}
-            Err(error) => return Err(usage(error)),
-            Ok(_) => return Ok(folder),
-        }
-    }
-    let shown: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    let set = dataset.name().to_lowercase();
-    let set = set.split('-').next().expect("a split has a first part");
-    refuse!(
-        "the test part of {dataset} is not in {}; `ferrochat data fetch {set}` brings it, or name its folder with --tasks-dir",
-        shown.join(" or ")
-    );
-}
-
-/// The world's kinds, where the base model read the world; else every data set.
-fn all_of(settings: &Settings) -> String {
-    let names: Vec<String> = match settings.data {
-        None => Kind::ALL.iter().map(ToString::to_string).collect(),
-        Some(_) => Dataset::ALL.iter().map(ToString::to_string).collect(),
-    };
-    names.join(",")
-}
-
-fn kind(name: &str) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|kind| kind.to_string() == name)
 }

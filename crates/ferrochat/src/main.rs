@@ -17,6 +17,7 @@ mod doctor;
 mod dpo_settings;
 mod errors;
 mod eval;
+mod eval_tasks;
 mod evaluations;
 mod exam;
 mod format;
@@ -34,6 +35,7 @@ mod plot;
 mod prepare;
 mod presets;
 mod progress;
+mod python;
 mod record;
 mod report;
 mod rl_settings;
@@ -97,7 +99,7 @@ fn run(command: Command) -> Result<()> {
         Command::Data(DataCommand::Identity(args)) => identity::command(&home, &args),
         Command::Sample(args) => sample::command(&home, &args),
         Command::Eval(EvalCommand::Bpb(args)) => eval::bpb_command(&home, &args),
-        Command::Eval(EvalCommand::Tasks(args)) => exam::command(&home, &args),
+        Command::Eval(EvalCommand::Tasks(args)) => eval_tasks::command(&home, &args),
         Command::Eval(EvalCommand::Core(args)) => core_eval::command(&home, &args),
         Command::Eval(EvalCommand::Compare(args)) => compare::command(&home, &args),
         Command::Runs(RunsCommand::List { json }) => runs::list_command(&home, json),

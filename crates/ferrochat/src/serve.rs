@@ -8,7 +8,7 @@ use crate::cli::{ModelArgs, ServeArgs};
 use crate::errors::{refuse, usage};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
-use crate::{model, output, runs};
+use crate::{model, output, python, runs};
 
 /// `serve`
 ///
@@ -29,6 +29,7 @@ pub fn command(home: &Home, args: ServeArgs) -> Result<()> {
         allowed_hosts: args.allow_host,
         at_once: args.batch,
         max_queue: args.max_queue,
+        tool: python::tool_only(args.python)?,
         ..Options::default()
     };
     let open_to_all = options.api_key.is_none();

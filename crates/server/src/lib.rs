@@ -25,6 +25,8 @@ mod stream;
 
 use std::time::Duration;
 
+use ferrochat_chat::Tool;
+
 pub use error::ServerError;
 pub use server::Server;
 
@@ -64,6 +66,8 @@ pub struct Options {
     pub limits: Limits,
     /// What is used where a request does not say.
     pub defaults: Defaults,
+    /// For tool calls that are nothing for the calculator.
+    pub tool: Option<Tool>,
 }
 
 impl Default for Options {
@@ -79,6 +83,7 @@ impl Default for Options {
             grace: Duration::from_secs(5),
             limits: Limits::default(),
             defaults: Defaults::default(),
+            tool: None,
         }
     }
 }

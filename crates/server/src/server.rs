@@ -65,7 +65,7 @@ impl Server {
     ) -> Result<(), ServerError> {
         let address = self.address;
         let failed = |source| ServerError::Serve { address, source };
-        let engine = Engine::new(gpt, tokenizer)?;
+        let engine = Engine::new(gpt, tokenizer)?.with_tool(self.options.tool.clone());
         self.listener.set_nonblocking(true).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()

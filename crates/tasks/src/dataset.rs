@@ -81,9 +81,21 @@ impl Dataset {
         }
     }
 
-    /// What one types, and what `data fetch` calls it.
-    pub fn flag(self) -> String {
-        self.name().to_lowercase()
+    /// The name by which `data fetch` brings it.
+    pub fn fetched_as(self) -> &'static str {
+        match self {
+            Dataset::ArcEasy | Dataset::ArcChallenge => "arc",
+            Dataset::Mmlu => "mmlu",
+            Dataset::Gsm8k => "gsm8k",
+            Dataset::HumanEval => "humaneval",
+            Dataset::SpellingBee | Dataset::SimpleSpelling => "spelling",
+        }
+    }
+
+    /// Whether a folder has its files. Spelling tasks can do without.
+    pub fn is_in(self, folder: &Path, split: TaskSplit) -> bool {
+        self.split_name(split)
+            .is_some_and(|split| self.find(folder, split).is_some())
     }
 
     fn split_name(self, split: TaskSplit) -> Option<&'static str> {

@@ -6,7 +6,7 @@ mod writing;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use ferrochat_chat::{ReplyOptions, render_for_completion};
+use ferrochat_chat::{Engine, ReplyOptions, Tool, render_for_completion};
 use ferrochat_model::{Gpt, Sampling};
 use ferrochat_tokenizer::Tokenizer;
 
@@ -32,6 +32,8 @@ pub struct MeasureOptions {
     pub batch: usize,
     /// Seed of the draws.
     pub seed: u64,
+    /// For tool calls that are nothing for the calculator.
+    pub tool: Option<Tool>,
 }
 
 impl Default for MeasureOptions {
@@ -45,6 +47,7 @@ impl Default for MeasureOptions {
             samples: 1,
             batch: 16,
             seed: 42,
+            tool: None,
         }
     }
 }
@@ -110,10 +113,15 @@ pub fn measure_each(
     let start = Instant::now();
     let mut run = Run::new(gpt, tokenizer, task, options)?;
     let samples = match task.judging() {
-        Judging::Letters => run.choose(options.batch, watch, sink).map(|()| 1)?,
-        Judging::Generative => run
-            .write(&reply_options(options), watch, sink)
-            .map(|()| options.samples)?,
+        Judging::Letters => {
+            run.choose(options.batch, watch, sink)?;
+            1
+        }
+        Judging::Generative => {
+            let engine = Engine::new(gpt, tokenizer)?.with_tool(options.tool.clone());
+            run.write(&engine, &reply_options(options), watch, sink)?;
+            options.samples
+        }
     };
     // In the order of the items, so that sums have the same bits however the items came.
     let right: Vec<usize> = run.right.iter().map(|right| right.unwrap_or(0)).collect();

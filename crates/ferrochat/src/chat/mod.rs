@@ -8,7 +8,7 @@ mod terminal;
 use std::io::{IsTerminal as _, Read as _};
 
 use anyhow::{Context, Result};
-use ferrochat_chat::{Conversation, Engine, Message, Part, Reply, ReplyOptions, Role, prompt};
+use ferrochat_chat::{Conversation, Engine, Message, Part, Reply, ReplyOptions, Role, Tool, prompt};
 use ferrochat_model::Sampling;
 use ferrochat_tokenizer::Tokenizer;
 
@@ -20,7 +20,7 @@ use crate::errors::{Interrupted, refuse, usage};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
 use crate::model::{self, Trained};
-use crate::{output, runs};
+use crate::{output, python, runs};
 
 /// `chat`
 ///
@@ -28,6 +28,7 @@ use crate::{output, runs};
 /// No such model, flags that cannot work, or a message that cannot be answered.
 pub fn command(home: &Home, args: ChatArgs) -> Result<()> {
     let options = reply_options(&args)?;
+    let tool = python::tool_only(args.python)?;
     // What was asked is read before a large model is.
     let asked = match args.prompt {
         Some(text) => Some(text),
@@ -44,7 +45,7 @@ pub fn command(home: &Home, args: ChatArgs) -> Result<()> {
         machine: args.machine,
     };
     let trained = model::load_to_talk(home, &model)?;
-    let talker = Talker::new(&trained, options)?;
+    let talker = Talker::new(&trained, options, tool)?;
     let system = args.system.filter(|text| !text.is_empty());
     if args.jsonl {
         excuse_base(&model.run, &trained);
@@ -71,7 +72,7 @@ pub fn talk(home: &Home, run: &str, compute: &ComputeArgs) -> Result<()> {
         machine: MachineArgs::of(compute),
     };
     let trained = model::load_to_talk(home, &model)?;
-    let talker = Talker::new(&trained, ReplyOptions::default())?;
+    let talker = Talker::new(&trained, ReplyOptions::default(), None)?;
     terminal::talk(&talker, &opening(run, &trained)?, None)
 }
 
@@ -165,9 +166,11 @@ struct Talker<'a> {
 }
 
 impl<'a> Talker<'a> {
-    fn new(trained: &'a Trained, options: ReplyOptions) -> Result<Talker<'a>> {
+    fn new(trained: &'a Trained, options: ReplyOptions, tool: Option<Tool>) -> Result<Talker<'a>> {
         Ok(Talker {
-            engine: Engine::new(&trained.gpt, &trained.tokenizer).map_err(usage)?,
+            engine: Engine::new(&trained.gpt, &trained.tokenizer)
+                .map_err(usage)?
+                .with_tool(tool),
             tokenizer: &trained.tokenizer,
             context: trained.gpt.config().sequence_len,
             options,

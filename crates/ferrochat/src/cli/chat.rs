@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::MachineArgs;
+use super::{MachineArgs, PythonArgs};
 
 /// `chat`
 #[derive(Args, Debug)]
@@ -56,4 +56,7 @@ pub struct ChatArgs {
     /// Equal seeds draw equal answers
     #[arg(long, value_name = "S", default_value_t = 42)]
     pub seed: u64,
+    /// Tools.
+    #[command(flatten)]
+    pub python: PythonArgs,
 }

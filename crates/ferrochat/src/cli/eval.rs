@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::ModelArgs;
+use super::{ModelArgs, PythonArgs};
 
 /// `eval …`
 #[derive(Debug, Subcommand)]
@@ -13,11 +13,21 @@ pub enum EvalCommand {
     #[command(after_help = "Example:
   ferrochat eval bpb --run spark --eval-tokens 100000 --json")]
     Bpb(BpbArgs),
-    /// The world's questions, in phrasings and combinations that were never learned; GSM8K, ARC, MMLU
-    #[command(after_help = "Examples:
+    /// Questions in chat form: the world's, in phrasings and combinations that were never learned; ARC, MMLU, GSM8K,
+    /// HumanEval, spelling
+    #[command(
+        after_help = "Examples:
   ferrochat eval tasks --run spark
   ferrochat eval tasks --run d4 --tasks gsm8k,arc-easy,mmlu --tasks-dir tasks/ --count 200
-  ferrochat eval tasks --run spark --stage rl --tasks word_problem --count 1000 --json")]
+  ferrochat eval tasks --run spark --stage rl --tasks word_problem --count 1000 --json
+  ferrochat eval tasks --run d20 --tasks chatcore
+  ferrochat eval tasks --run d20 --tasks humaneval --samples 16 --k 1,8,16 --temperature 0.8 --dump replies.jsonl
+
+ChatCORE is the mean over arc-easy, arc-challenge, mmlu, gsm8k, humaneval and, where it was asked, spellingbee, of scores on a \
+scale from guessing (0) to all right (1). Answers are written greedily and have 512 tokens at most (the world's 96), as in \
+the reference. Programs of HumanEval run in a jail; where this machine lacks a protection that it needs, they do not run.",
+        visible_alias = "chat"
+    )]
     Tasks(TasksArgs),
     /// CORE: 22 tasks of continuing text, for base models (DataComp-LM)
     #[command(after_help = "Examples:
@@ -59,26 +69,44 @@ pub struct TasksArgs {
     /// Model.
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Which: the world's facts, multiple_choice, arithmetic, word_problem, spelling, identity, refusal; or gsm8k,
-    /// arc-easy, arc-challenge, mmlu [default: those the run learned from; else all of the world's if it read the world,
-    /// else all others]
-    #[arg(long, value_name = "LIST")]
+    /// Which: facts, multiple_choice, arithmetic, word_problem, spelling, identity, refusal (the world's); arc-easy,
+    /// arc-challenge, mmlu, gsm8k, humaneval, spellingbee, simplespelling; world or chatcore for all of a kind
+    /// [default: those the run learned from; else world if it read the world, else chatcore]
+    #[arg(long, value_name = "LIST", visible_alias = "task")]
     pub tasks: Option<String>,
     /// Folder of the other tasks' files [default: as when the run learned from them, else what `data fetch` brought]
     #[arg(long, value_name = "DIR")]
     pub tasks_dir: Option<PathBuf>,
     /// Questions of each
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, visible_aliases = ["max-items", "max-problems"])]
     pub count: usize,
-    /// Which questions; 1 are those asked after each stage
+    /// Which of the world's questions; 1 are those asked after each stage
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// Tokens in an answer at most
+    /// Answers to each question; the score is pass@1, and pass@k is shown
+    #[arg(long, value_name = "N", default_value_t = 1, visible_alias = "num-samples")]
+    pub samples: usize,
+    /// Show pass@k for these k [default: 1, 2, 4, 8 and so on up to --samples]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub k: Vec<usize>,
+    /// Tokens in an answer at most [default: 512, of the world's 96]
     #[arg(long, value_name = "N")]
     pub max_new_tokens: Option<usize>,
     /// 0 always takes the likeliest token
     #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     pub temperature: f32,
+    /// Sample among this many likeliest tokens; 0: among all
+    #[arg(long, value_name = "K", default_value_t = 50)]
+    pub top_k: usize,
+    /// Answers written, or questions read, at once [default: 16, of the world's 128]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Tools.
+    #[command(flatten)]
+    pub python: PythonArgs,
+    /// Write what was said to each question, and whether it is right, to this file, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub dump: Option<PathBuf>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,

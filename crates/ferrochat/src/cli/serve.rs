@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::MachineArgs;
+use super::{MachineArgs, PythonArgs};
 
 /// `serve`
 #[derive(Args, Debug)]
@@ -56,4 +56,7 @@ pub struct ServeArgs {
     /// Requests that may wait for their turn; further ones are refused with status 429
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_queue: usize,
+    /// Tools.
+    #[command(flatten)]
+    pub python: PythonArgs,
 }

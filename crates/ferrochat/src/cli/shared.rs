@@ -67,6 +67,19 @@ pub struct PlanArgs {
     pub assume_tflops: Option<f64>,
 }
 
+/// What a model may run.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct PythonArgs {
+    /// Let the model run Python: what stands in a tool call and is nothing for the calculator runs in a jail, without
+    /// network or files, for 3 seconds and in 256 MiB at most
+    #[arg(long)]
+    pub python: bool,
+    /// Run Python that the model writes even where this machine lacks a protection that the jail needs: it may then do
+    /// whatever you may do
+    #[arg(long)]
+    pub unsafe_python: bool,
+}
+
 /// A trained model.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {

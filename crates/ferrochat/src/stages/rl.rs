@@ -317,6 +317,7 @@ impl Lesson for Practice {
             batch: self.options.batch,
             // Always the same, so that two measurements differ by the model alone.
             seed: self.settings.seed,
+            ..MeasureOptions::default()
         };
         let mut watch = |_: &ferrochat_tasks::Progress| match at.interrupt.requested() {
             Some(_) => ControlFlow::Break(()),

@@ -35,6 +35,7 @@ impl Run<'_> {
     /// Replies to every item. What an item's replies draw depends on the seed and its number alone.
     pub(super) fn write(
         &mut self,
+        engine: &Engine,
         options: &ReplyOptions,
         watch: &mut Watch,
         sink: &mut Sink,
@@ -49,7 +50,7 @@ impl Run<'_> {
                 scope.spawn(move || judge(task, work, &judged, given_up));
             }
             drop(judged);
-            let result = self.write_all(options, written, &done, watch, sink);
+            let result = self.write_all(engine, options, written, &done, watch, sink);
             // Nobody wants to know any more, if anything is left.
             given_up.store(true, Ordering::Relaxed);
             result
@@ -58,15 +59,15 @@ impl Run<'_> {
 
     fn write_all(
         &mut self,
+        engine: &Engine,
         options: &ReplyOptions,
         written: Sender<Written>,
         done: &Receiver<Judged>,
         watch: &mut Watch,
         sink: &mut Sink,
     ) -> Result<(), TaskError> {
-        let engine = Engine::new(self.gpt, self.tokenizer)?;
         let samples = options.samples;
-        let mut batcher = Batcher::new(&engine, options.batch);
+        let mut batcher = Batcher::new(engine, options.batch);
         for &index in &self.order {
             batcher.submit(Request {
                 prompt: self.prompts[index].clone(),

@@ -6,6 +6,8 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use landlock::RulesetError;
+
 use super::enter::{Entry, INSIDE, Layer, NewRoot, STEPS, enter};
 use super::filter::{Variable, filter};
 use super::rules::{in_folder, rules};
@@ -74,7 +76,11 @@ pub(super) fn start(
         Ok(()) => rules(&inside.python, folder).map_err(|error| NotStarted {
             layer: Layer::Landlock,
             step: "making its rules",
-            source: io::Error::other(error),
+            source: match error {
+                // What a kernel without any of it is asked first.
+                RulesetError::HandleAccesses(_) => io::Error::other("it comes with Linux 5.13 and can be switched off"),
+                error => io::Error::other(error),
+            },
         })?,
         Err(_) => None,
     };
