@@ -73,7 +73,8 @@ fn orthogonalize(device: &Device, mut x: Tensor) -> Tensor {
     for (a, b, c) in POLAR_EXPRESS {
         let (a, b, c) = (a as f32, b as f32, c as f32);
         let gram = device.matmul((&x, tall), (&x, !tall), 1.0, None);
-        let poly = device.matmul((&gram, false), (&gram, false), c, Some((&gram, b)));
+        // Its own transposition, said so that a device may compute half of the product.
+        let poly = device.matmul((&gram, false), (&gram, true), c, Some((&gram, b)));
         x = if tall {
             device.matmul((&x, false), (&poly, false), 1.0, Some((&x, a)))
         } else {

@@ -2,7 +2,9 @@
 
 use super::Cpu;
 use super::elem::{Elem, input, output, with_elem};
-use super::matmul::{Epilogue, PackedB, Precision, View, ViewMut, matmul, pack_b, packed_len};
+use super::matmul::{
+    Epilogue, PackedB, Precision, View, ViewMut, matmul, matmul_by_own_transposition, pack_b, packed_len,
+};
 use crate::backend::{Buffer, Layout, MatmulArgs, Weight};
 use crate::dtype::DType;
 
@@ -105,6 +107,7 @@ impl Cpu {
 
     /// `out = alpha·op(a)·op(b) + beta·addend`.
     pub(crate) fn plain_product(&self, args: &MatmulArgs, a: Buffer, b: Buffer, out: Buffer) {
+        let same = a.memory == b.memory && a.len == b.len;
         with_elem!(out.dtype, T => {
             let (m, n, k) = (args.rows, args.cols, args.inner);
             let view = |x, rows, cols, transposed| {
@@ -120,7 +123,12 @@ impl Cpu {
                 accumulate: args.addend.is_some(),
             };
             let out = T::matrix_mut(ViewMut::row_major(output::<T>(out), m, n));
-            matmul(&self.pool, self.isa, T::matrix(a), T::matrix(b), out, epilogue);
+            // Muon's Gram matrices.
+            if same && args.transpose_a != args.transpose_b {
+                matmul_by_own_transposition(&self.pool, self.isa, T::matrix(a), out, epilogue);
+            } else {
+                matmul(&self.pool, self.isa, T::matrix(a), T::matrix(b), out, epilogue);
+            }
         });
     }
 }

@@ -15,12 +15,14 @@
 //! Must never know what the matrices mean.
 
 mod blocking;
+mod epilogue;
 mod few;
 mod kernel;
 mod micros;
 mod pack;
 mod panels;
 mod peak;
+mod product;
 mod scratch;
 mod side_by_side;
 mod single;
@@ -31,20 +33,19 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
 use half::bf16;
 
-use self::blocking::{MAX_COLS, MAX_ROWS, cut, k_block, tile_shape};
+use self::blocking::{MAX_COLS, MAX_ROWS, cut};
+use self::epilogue::Output;
+pub(crate) use self::epilogue::{EachTile, Epilogue, Tile};
+use self::kernel::Kernel;
 pub(crate) use self::kernel::Session;
-use self::kernel::{Format, Kernel};
 pub(crate) use self::micros::{LeftRows, Micros, ROW, RightPanels, transposed_square};
-use self::pack::{Encoding, pack_panels, pack_rows};
-use self::panels::{Left, Panels};
+use self::pack::{Encoding, pack_panels};
 pub(crate) use self::peak::peak;
+use self::product::Product;
 pub(crate) use self::scratch::{Scratch, TileScratch};
 pub(crate) use self::slabs::SharedScratch;
-use self::slabs::Slab;
 pub(crate) use self::view::{Element, MatrixMut, MatrixRef, View, ViewMut};
 use super::isa::Isa;
 use super::pool::Pool;
@@ -56,47 +57,6 @@ pub(crate) enum Precision {
     /// Both operands rounded to bf16. A level without bf16 arithmetic keeps the
     /// rounded values as f32.
     Bf16,
-}
-
-/// What becomes of the product.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Epilogue {
-    /// The factor on the product.
-    pub(crate) alpha: f32,
-    /// Whether to add to C instead of overwriting it.
-    pub(crate) accumulate: bool,
-}
-
-impl Epilogue {
-    /// `C = A · B`.
-    pub(crate) const STORE: Self = Self {
-        alpha: 1.0,
-        accumulate: false,
-    };
-    /// `C += A · B`.
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub(crate) const ADD: Self = Self {
-        alpha: 1.0,
-        accumulate: true,
-    };
-}
-
-/// A finished tile of a product that is not stored: rows of sums, `stride` apart.
-pub(crate) struct Tile<'a> {
-    pub(crate) rows: Range<usize>,
-    pub(crate) cols: Range<usize>,
-    /// The caller may use it as scratch.
-    pub(crate) sums: &'a mut [f32],
-    pub(crate) stride: usize,
-}
-
-/// What is done with each tile of a product, by the worker that computed it and while it is in the cache.
-pub(crate) type EachTile<'a> = dyn Fn(Tile<'_>) + Sync + 'a;
-
-/// Where a product goes.
-enum Output<'a> {
-    Matrix(MatrixMut<'a>, Epilogue),
-    Each(&'a EachTile<'a>),
 }
 
 /// The right operand, `[k, n]`.
@@ -204,25 +164,6 @@ pub(crate) fn pack_b<'a>(pool: &Pool, isa: Isa, precision: Precision, b: impl In
     });
 }
 
-/// Packs the right operand `b: [k, n]` on the calling thread into memory of a task, for several [`tile_matmul`].
-///
-/// # Panics
-/// If `dst` has less than [`packed_len`] bytes.
-#[cfg_attr(not(test), allow(dead_code))] // For small products inside a task.
-pub(crate) fn pack_tile<'a, 'b>(
-    isa: Isa,
-    precision: Precision,
-    b: impl Into<MatrixRef<'b>>,
-    dst: &'a mut [u32],
-) -> PackedB<'a> {
-    let b = b.into();
-    let (k, n) = b.shape();
-    let (encoding, kernel) = prepare(precision, isa);
-    let units = &mut dst[..packed_len(k, n, precision, isa) / size_of::<u32>()];
-    pack_panels(isa, encoding, b.t(), kernel.nr, units);
-    PackedB::of_units(units, k, n, precision, isa)
-}
-
 /// `C = alpha · A · B (+ C)` on all threads of the pool, for `A: [m, k]`, `B: [k, n]`, `C: [m, n]`.
 ///
 /// Two bf16 operands are multiplied as bf16 where the level can, else widened;
@@ -238,12 +179,43 @@ pub(crate) fn matmul<'a>(
     c: impl Into<MatrixMut<'a>>,
     epilogue: Epilogue,
 ) {
-    let product = Product::new(isa, a.into(), b.into(), Output::Matrix(c.into(), epilogue));
+    multiply(
+        pool,
+        &Product::new(isa, a.into(), b.into(), Output::Matrix(c.into(), epilogue)),
+    );
+}
+
+/// `C = alpha · A · Aᵀ (+ C)`, with the bits of [`matmul`] and, of a large product, little more than half its work: what
+/// lies above the diagonal is taken from below.
+///
+/// # Panics
+/// As [`matmul`].
+pub(crate) fn matmul_by_own_transposition<'a>(
+    pool: &Pool,
+    isa: Isa,
+    a: impl Into<MatrixRef<'a>>,
+    c: impl Into<MatrixMut<'a>>,
+    epilogue: Epilogue,
+) {
+    let a = a.into();
+    multiply(
+        pool,
+        &Product::new(isa, a, Rhs::Plain(a.t()), Output::Symmetric(c.into(), epilogue)),
+    );
+}
+
+fn multiply(pool: &Pool, product: &Product<'_>) {
     let (m, n) = (product.m, product.n);
-    if let Some(cut) = cut(m, n, product.units(), product.kernel, product.can_share()) {
-        return slabs::multiply(pool, &product, cut);
+    let (rows, cols) = product.tile_shape();
+    if let Some(cut) = cut(
+        (m, n),
+        product.units(),
+        product.kernel,
+        (rows, cols),
+        product.can_share(),
+    ) {
+        return slabs::multiply(pool, product, cut);
     }
-    let (rows, cols) = tile_shape(m, n, product.units(), product.kernel);
     let across = n.div_ceil(cols);
     pool.run_with_worker(m.div_ceil(rows) * across, &|tile, worker| {
         let (top, left) = (tile / across * rows, tile % across * cols);
@@ -268,7 +240,7 @@ pub(crate) fn matmul_each<'a>(
 ) {
     let product = Product::new(isa, a.into(), b.into(), Output::Each(each));
     let (m, n) = (product.m, product.n);
-    let (rows, cols) = shape.unwrap_or_else(|| tile_shape(m, n, product.units(), product.kernel));
+    let (rows, cols) = shape.unwrap_or_else(|| product.tile_shape());
     assert!(rows <= MAX_ROWS && cols <= MAX_COLS && cols.is_multiple_of(product.kernel.nr));
     let down = m.div_ceil(rows);
     pool.run_with_worker(down * n.div_ceil(cols), &|tile, worker| {
@@ -279,11 +251,11 @@ pub(crate) fn matmul_each<'a>(
     });
 }
 
-/// [`matmul`] on the calling thread alone, for small products inside a task.
+/// [`matmul`] on the calling thread alone, every tile by itself: what its ways of sharing work are compared with.
 ///
 /// # Panics
 /// As [`matmul`].
-#[cfg_attr(not(test), allow(dead_code))]
+#[cfg(test)]
 pub(crate) fn tile_matmul<'a>(
     isa: Isa,
     a: impl Into<MatrixRef<'a>>,
@@ -299,226 +271,6 @@ pub(crate) fn tile_matmul<'a>(
             let (rows, cols) = (top..m.min(top + MAX_ROWS), left..n.min(left + MAX_COLS));
             // SAFETY: one tile after the other.
             unsafe { product.tile(rows, cols, scratch) };
-        }
-    }
-}
-
-/// A product with its kernel chosen.
-struct Product<'a> {
-    isa: Isa,
-    kernel: &'static Kernel,
-    encoding: Encoding,
-    m: usize,
-    n: usize,
-    k: usize,
-    a: MatrixRef<'a>,
-    b: Rhs<'a>,
-    output: Output<'a>,
-}
-
-impl<'a> Product<'a> {
-    fn new(isa: Isa, a: MatrixRef<'a>, b: Rhs<'a>, output: Output<'a>) -> Self {
-        assert!(isa.is_supported(), "this CPU lacks {}", isa.name());
-        let ((b_rows, n), precision) = match (&a, &b) {
-            (_, Rhs::Packed(packed)) => {
-                assert!(packed.isa == isa, "B was packed for another kernel level");
-                ((packed.k, packed.n), packed.precision)
-            }
-            // Widened bf16 needs no rounding, so it is f32 to a level without bf16.
-            (MatrixRef::Bf16(_), Rhs::Plain(b @ MatrixRef::Bf16(_))) if isa.has_bf16_dot() => {
-                (b.shape(), Precision::Bf16)
-            }
-            (_, Rhs::Plain(b)) => (b.shape(), Precision::F32),
-        };
-        let (m, k) = a.shape();
-        assert_eq!(k, b_rows, "columns of A and rows of B");
-        if let Output::Matrix(c, _) = &output {
-            assert_eq!((m, n), c.shape(), "shape of C");
-        }
-        let (encoding, kernel) = prepare(precision, isa);
-        Self {
-            isa,
-            kernel,
-            encoding,
-            m,
-            n,
-            k,
-            a,
-            b,
-            output,
-        }
-    }
-
-    fn format(&self) -> Format {
-        self.encoding.format()
-    }
-
-    /// Units of k.
-    fn units(&self) -> usize {
-        self.format().units(self.k)
-    }
-
-    /// Whether A is packed as `[panel][unit][mr]` rather than by rows: its rows lie side by side.
-    fn a_by_k(&self) -> bool {
-        self.a.rows_side_by_side() && !self.kernel.by_k.is_empty()
-    }
-
-    /// Whether the microkernels read A where it lies: rows of bf16 are rows of units already. Packing helps
-    /// only rows that would evict one another, being a multiple of half a page apart.
-    fn reads_a_in_place(&self) -> bool {
-        match &self.a {
-            MatrixRef::Bf16(a) => {
-                self.kernel.tiles.is_some()
-                    && a.col_stride == 1
-                    && self.k.is_multiple_of(2)
-                    && !(a.row_stride * size_of::<bf16>()).is_multiple_of(2048)
-            }
-            MatrixRef::F32(_) => false,
-        }
-    }
-
-    /// Which operands cost something to pack, so that tiles gain by sharing them.
-    fn can_share(&self) -> (bool, bool) {
-        (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)))
-    }
-
-    /// Computes one tile of C. `cols` begins at a panel of B, and the tile has at
-    /// most `MAX_ROWS` × `MAX_COLS`.
-    ///
-    /// # Safety
-    /// Nobody else may touch that part of C meanwhile.
-    unsafe fn tile(&self, rows: Range<usize>, cols: Range<usize>, scratch: &mut TileScratch) {
-        let TileScratch { a, b, acc } = scratch;
-        if !self.multiply_few(&rows, &cols, a, acc) {
-            self.add(&rows, &cols, 0..self.units(), None, a, b, acc);
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.finish(rows, cols, acc) };
-    }
-
-    /// Adds the blocks of k in `units` to the sums `acc` of a tile; the first one overwrites them. Operands that
-    /// are in `slab` need not be packed.
-    fn add(
-        &self,
-        rows: &Range<usize>,
-        cols: &Range<usize>,
-        units: Range<usize>,
-        slab: Option<Slab<'_>>,
-        a_block: &mut [u32],
-        b_block: &mut [u32],
-        acc: &mut [f32],
-    ) {
-        let Self {
-            isa, kernel, encoding, ..
-        } = *self;
-        let (all, nr) = (self.units(), kernel.nr);
-        let stride = cols.len().next_multiple_of(nr);
-        let acc = &mut acc[..rows.len() * stride];
-        if all == 0 {
-            acc.fill(0.0);
-        }
-        let block = k_block(all, kernel);
-        let by_k = self.a_by_k();
-        let mut session = Session::new(kernel);
-        for start in units.clone().step_by(block) {
-            let count = block.min(units.end - start);
-            let k_per_unit = self.format().k_per_unit();
-            let ks = start * k_per_unit..self.k.min((start + count) * k_per_unit);
-
-            let shared = slab.and_then(|slab| slab.a(start, count, rows.start));
-            let a = match (shared, self.a.part(rows.clone(), ks.clone())) {
-                (Some(a), _) if by_k => Left::ByK(a),
-                (Some(a), _) => Left::ByRows(a),
-                (None, MatrixRef::Bf16(a)) if self.reads_a_in_place() => Left::InPlace(a),
-                (None, a) if by_k => {
-                    let len = rows.len().next_multiple_of(kernel.mr) * count;
-                    pack_panels(isa, encoding, a, kernel.mr, &mut a_block[..len]);
-                    Left::ByK(a_block)
-                }
-                (None, a) => {
-                    pack_rows(isa, encoding, a, a_block);
-                    Left::ByRows(a_block)
-                }
-            };
-            if let (Left::ByRows(a), Rhs::Plain(b), Encoding::Wide, 1) = (a, &self.b, encoding, rows.len())
-                && single::takes(b)
-            {
-                let b = b.part(ks, cols.clone());
-                single::multiply(isa, &a[..count], b, acc, start > 0);
-                continue;
-            }
-            let (b, panel_stride) = match &self.b {
-                Rhs::Packed(packed) => {
-                    let panel = &packed.units[cols.start / nr * all * nr..];
-                    (&panel[start * nr..], all * nr)
-                }
-                Rhs::Plain(b) => {
-                    if let Some(b) = slab.and_then(|slab| slab.b(start, count, cols.start)) {
-                        (b, count * nr)
-                    } else {
-                        let dst = &mut b_block[..stride * count];
-                        pack_panels(isa, encoding, b.part(ks, cols.clone()).t(), nr, dst);
-                        (&*dst, count * nr)
-                    }
-                }
-            };
-            let panels = Panels {
-                a,
-                b,
-                panel_stride,
-                count,
-            };
-            panels.multiply(&mut session, kernel, rows.len(), acc, stride, start > 0);
-        }
-    }
-
-    /// Writes the finished tile `acc` to C.
-    ///
-    /// # Safety
-    /// As [`Product::tile`].
-    unsafe fn finish(&self, rows: Range<usize>, cols: Range<usize>, acc: &mut [f32]) {
-        let stride = cols.len().next_multiple_of(self.kernel.nr);
-        let (c, alpha, accumulate) = match &self.output {
-            Output::Matrix(c, Epilogue { alpha, accumulate }) => (c, *alpha, *accumulate),
-            Output::Each(each) => {
-                return each(Tile {
-                    rows,
-                    cols,
-                    sums: acc,
-                    stride,
-                });
-            }
-        };
-        self.isa.vectorize(
-            #[inline(always)]
-            || {
-                for (row, acc) in rows.zip(acc.chunks_exact(stride)) {
-                    // SAFETY: the tile is ours alone.
-                    unsafe {
-                        match c {
-                            MatrixMut::F32(c) => {
-                                finish_row(alpha, accumulate, acc, c.row_part(row, cols.clone()));
-                            }
-                            MatrixMut::Bf16(c) => {
-                                finish_row(alpha, accumulate, acc, c.row_part(row, cols.clone()));
-                            }
-                        }
-                    }
-                }
-            },
-        );
-    }
-}
-
-#[inline(always)]
-fn finish_row<T: Element>(alpha: f32, accumulate: bool, acc: &[f32], c: &mut [T]) {
-    if accumulate {
-        for (c, x) in c.iter_mut().zip(acc) {
-            *c = T::from_f32(c.to_f32() + alpha * x);
-        }
-    } else {
-        for (c, x) in c.iter_mut().zip(acc) {
-            *c = T::from_f32(alpha * x);
         }
     }
 }

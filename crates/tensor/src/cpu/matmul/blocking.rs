@@ -61,6 +61,14 @@ pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel) -> (
     (rows, cols)
 }
 
+/// The side of the square tiles of a symmetric product: at least four in a column, so that little more than half of
+/// C is computed.
+pub(super) fn square_tile(m: usize) -> usize {
+    // A multiple of the height and width of every microkernel.
+    const STEP: usize = 96;
+    even(m.div_ceil(4), MAX_COLS, STEP).min(MAX_COLS)
+}
+
 /// Units of a slab of packed operands. Two of them are read while they are written and should stay in the caches.
 const SLAB: usize = 1 << 19;
 /// Memory for one slab: a block of as many lines as a region can have.
@@ -87,9 +95,14 @@ pub(super) struct Cut {
     pub(super) shares: (bool, bool),
 }
 
-/// Cuts up a product of which A and B can be shared as `can_share` says; none if no tile would gain.
-pub(super) fn cut(m: usize, n: usize, units: usize, kernel: &Kernel, can_share: (bool, bool)) -> Option<Cut> {
-    let tile = tile_shape(m, n, units, kernel);
+/// Cuts up a product in tiles of which A and B can be shared as `can_share` says; none if no tile would gain.
+pub(super) fn cut(
+    (m, n): (usize, usize),
+    units: usize,
+    kernel: &Kernel,
+    tile: (usize, usize),
+    can_share: (bool, bool),
+) -> Option<Cut> {
     let shares = (can_share.0 && n > tile.1, can_share.1 && m > tile.0);
     if !(shares.0 || shares.1) || m.saturating_mul(n).saturating_mul(units) < SHARING_PAYS {
         return None;
@@ -157,7 +170,8 @@ mod tests {
                     for n in [1, 384, 1536, 9000, 32768, 65536] {
                         for units in [1, 192, 256, 2000, 8192, 100_000] {
                             for can_share in [(true, true), (true, false), (false, true), (false, false)] {
-                                let Some(cut) = cut(m, n, units, kernel, can_share) else {
+                                let tile = tile_shape(m, n, units, kernel);
+                                let Some(cut) = cut((m, n), units, kernel, tile, can_share) else {
                                     continue;
                                 };
                                 assert!(cut.region.0.is_multiple_of(cut.tile.0) && cut.region.0 > 0);

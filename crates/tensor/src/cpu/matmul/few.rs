@@ -6,10 +6,11 @@
 
 use std::ops::Range;
 
+use super::Rhs;
 use super::blocking::{FEW_ROWS, MAX_ROWS, k_block};
 use super::kernel::{A_STRIDE, Session};
 use super::pack::pack_rows;
-use super::{Product, Rhs};
+use super::product::Product;
 
 impl Product<'_> {
     /// Computes the sums `acc` of a tile, if it has few rows and B is packed; else it does nothing and says so. All of A

@@ -8,12 +8,13 @@
 
 use std::ops::Range;
 
+use super::Rhs;
 use super::blocking::{Cut, MAX_SLAB, MAX_SUMS, PACK_LINES};
 use super::kernel::A_STRIDE;
 use super::pack::{pack_panels, pack_rows};
+use super::product::Product;
 use super::scratch::Aligned;
 use super::view::{MatrixRef, ViewMut};
-use super::{Product, Rhs};
 use crate::cpu::pool::Pool;
 
 /// What all workers share while a matrix product is computed.
@@ -202,20 +203,13 @@ impl<'p, 'm> Region<'p, 'm> {
                 let size = high * wide;
                 // SAFETY: each tile, and each tile's sums, is one task's.
                 unsafe {
-                    if units.len() == self.product.units() {
-                        let sums = &mut scratch.acc[..];
-                        self.product
-                            .add(&rows, &cols, units, Some(slab), &mut scratch.a, &mut scratch.b, sums);
-                        self.product.finish(rows, cols, sums);
+                    let own = if units.len() < self.product.units() {
+                        sums.row_part(0, task * size..(task + 1) * size)
                     } else {
-                        let sums = sums.row_part(0, task * size..(task + 1) * size);
-                        let last = units.end == self.product.units();
-                        self.product
-                            .add(&rows, &cols, units, Some(slab), &mut scratch.a, &mut scratch.b, sums);
-                        if last {
-                            self.product.finish(rows, cols, sums);
-                        }
-                    }
+                        &mut scratch.acc[..]
+                    };
+                    let blocks = (&mut scratch.a[..], &mut scratch.b[..]);
+                    self.product.advance(&rows, &cols, units, Some(slab), blocks, own);
                 }
             } else if let Some(slab) = next {
                 let units = self.units(slab);

@@ -2,6 +2,7 @@
 
 use half::bf16;
 
+use super::blocking::k_block;
 use super::scratch::Aligned;
 use super::*;
 
@@ -340,29 +341,6 @@ fn bits_do_not_depend_on_layout_packing_or_entry() {
     }
 }
 
-/// Attention packs keys and values once and multiplies many tiles with them.
-#[test]
-fn a_tile_packed_by_its_task_gives_the_bits_of_one_packed_for_all() {
-    let pool = Pool::new(1).unwrap();
-    let (m, n, k) = (64, 70, 333);
-    let (a, b) = (random(m * k, 13), random(k * n, 14));
-    let (mut scratch, mut units) = (Scratch::new(), vec![7; 1 << 16]);
-    for isa in Isa::supported() {
-        for precision in [Precision::F32, Precision::Bf16] {
-            let case = Case {
-                packed: Some(precision),
-                ..plain_case(isa, false)
-            };
-            let expected = bits(&product(&pool, case, (m, n, k), &a, &b, &vec![0.0; m * n]));
-            let mut c = vec![f32::NAN; m * n];
-            let packed = pack_tile(isa, precision, View::row_major(&b, k, n), &mut units);
-            let (a, c_view) = (View::row_major(&a, m, k), ViewMut::row_major(&mut c, m, n));
-            tile_matmul(isa, a, packed, c_view, Epilogue::STORE, &mut scratch.tiles);
-            assert!(bits(&c) == expected, "{isa:?} {precision:?}");
-        }
-    }
-}
-
 /// Weight gradients: operands packed by all workers, in slabs, for regions of C.
 #[test]
 fn slabs_and_regions_change_no_bits() {
@@ -409,6 +387,34 @@ fn slabs_and_regions_change_no_bits() {
                     };
                     slabs::multiply(pool, &product, cut);
                     assert!(bits(&found) == bits(&expected), "{isa:?} {case} {bf16} {cut:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Muon's Gram matrices.
+#[test]
+fn half_of_a_symmetric_product_gives_the_bits_of_the_whole() {
+    let pool = Pool::new(3).unwrap();
+    for (m, k) in [(1, 1), (17, 40), (96, 33), (97, 300), (400, 20), (500, 150), (650, 170)] {
+        let (a, c) = (random(m * k, 18), random(m * m, 19));
+        for isa in Isa::supported() {
+            for layout in [Layout::ByRows, Layout::ByColumns] {
+                let a = arrange(&a, m, k, layout);
+                let (a16, c16) = (round(&a), round(&c));
+                for epilogue in [Epilogue::STORE, Epilogue::ADD] {
+                    let (mut whole, mut half) = (c.clone(), c.clone());
+                    let a = view(&a, m, k, layout);
+                    matmul(&pool, isa, a, a.t(), ViewMut::row_major(&mut whole, m, m), epilogue);
+                    matmul_by_own_transposition(&pool, isa, a, ViewMut::row_major(&mut half, m, m), epilogue);
+                    assert!(bits(&half) == bits(&whole), "{m} {k} {isa:?} {layout:?} {epilogue:?}");
+
+                    let (mut whole, mut half) = (c16.clone(), c16.clone());
+                    let a = view(&a16, m, k, layout);
+                    matmul(&pool, isa, a, a.t(), ViewMut::row_major(&mut whole, m, m), epilogue);
+                    matmul_by_own_transposition(&pool, isa, a, ViewMut::row_major(&mut half, m, m), epilogue);
+                    assert!(half == whole, "bf16 {m} {k} {isa:?} {layout:?} {epilogue:?}");
                 }
             }
         }

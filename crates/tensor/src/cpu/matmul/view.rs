@@ -172,6 +172,20 @@ impl<'a, T> ViewMut<'a, T> {
         }
     }
 
+    /// Asks for the memory of these rows and columns.
+    pub(super) fn prefetch(&self, rows: &Range<usize>, cols: &Range<usize>) {
+        #[cfg(target_arch = "x86_64")]
+        for row in rows.clone() {
+            let start = self.data.wrapping_add(row * self.row_stride + cols.start).cast::<i8>();
+            for byte in (0..cols.len() * size_of::<T>()).step_by(64) {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                // SAFETY: a prefetch reads nothing and may name any address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(byte)) };
+            }
+        }
+        let _ = (rows, cols);
+    }
+
     /// Columns `cols` of one row.
     ///
     /// # Safety

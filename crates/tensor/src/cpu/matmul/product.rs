@@ -1,0 +1,229 @@
+//! One product with its kernel chosen, and how a tile of it is computed.
+//!
+//! Must never know which worker computes which tile.
+
+use std::ops::Range;
+
+use half::bf16;
+
+use super::blocking::{k_block, square_tile, tile_shape};
+use super::epilogue::Output;
+use super::kernel::{Format, Kernel, Session};
+use super::pack::{Encoding, pack_panels, pack_rows};
+use super::panels::{Left, Panels};
+use super::slabs::Slab;
+use super::{MatrixRef, Precision, Rhs, TileScratch, prepare, single};
+use crate::cpu::isa::Isa;
+
+/// A product with its kernel chosen.
+pub(super) struct Product<'a> {
+    pub(super) isa: Isa,
+    pub(super) kernel: &'static Kernel,
+    pub(super) encoding: Encoding,
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
+    pub(super) a: MatrixRef<'a>,
+    pub(super) b: Rhs<'a>,
+    output: Output<'a>,
+}
+
+impl<'a> Product<'a> {
+    pub(super) fn new(isa: Isa, a: MatrixRef<'a>, b: Rhs<'a>, output: Output<'a>) -> Self {
+        assert!(isa.is_supported(), "this CPU lacks {}", isa.name());
+        let ((b_rows, n), precision) = match (&a, &b) {
+            (_, Rhs::Packed(packed)) => {
+                assert!(packed.isa == isa, "B was packed for another kernel level");
+                ((packed.k, packed.n), packed.precision)
+            }
+            // Widened bf16 needs no rounding, so it is f32 to a level without bf16.
+            (MatrixRef::Bf16(_), Rhs::Plain(b @ MatrixRef::Bf16(_))) if isa.has_bf16_dot() => {
+                (b.shape(), Precision::Bf16)
+            }
+            (_, Rhs::Plain(b)) => (b.shape(), Precision::F32),
+        };
+        let (m, k) = a.shape();
+        assert_eq!(k, b_rows, "columns of A and rows of B");
+        if let Output::Matrix(c, _) | Output::Symmetric(c, _) = &output {
+            assert_eq!((m, n), c.shape(), "shape of C");
+        }
+        let (encoding, kernel) = prepare(precision, isa);
+        Self {
+            isa,
+            kernel,
+            encoding,
+            m,
+            n,
+            k,
+            a,
+            b,
+            output,
+        }
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.encoding.format()
+    }
+
+    /// Units of k.
+    pub(super) fn units(&self) -> usize {
+        self.format().units(self.k)
+    }
+
+    /// Whether A is packed as `[panel][unit][mr]` rather than by rows: its rows lie side by side.
+    pub(super) fn a_by_k(&self) -> bool {
+        self.a.rows_side_by_side() && !self.kernel.by_k.is_empty()
+    }
+
+    /// Whether the microkernels read A where it lies: rows of bf16 are rows of units already. Packing helps
+    /// only rows that would evict one another, being a multiple of half a page apart.
+    fn reads_a_in_place(&self) -> bool {
+        match &self.a {
+            MatrixRef::Bf16(a) => {
+                self.kernel.tiles.is_some()
+                    && a.col_stride == 1
+                    && self.k.is_multiple_of(2)
+                    && !(a.row_stride * size_of::<bf16>()).is_multiple_of(2048)
+            }
+            MatrixRef::F32(_) => false,
+        }
+    }
+
+    /// Which operands cost something to pack, so that tiles gain by sharing them.
+    pub(super) fn can_share(&self) -> (bool, bool) {
+        (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)))
+    }
+
+    /// Rows and columns of its tiles.
+    pub(super) fn tile_shape(&self) -> (usize, usize) {
+        if let Output::Symmetric(..) = self.output {
+            let side = square_tile(self.m);
+            (side, side)
+        } else {
+            tile_shape(self.m, self.n, self.units(), self.kernel)
+        }
+    }
+
+    /// Computes one tile of C. `cols` begins at a panel of B, and the tile has at
+    /// most `MAX_ROWS` × `MAX_COLS`.
+    ///
+    /// # Safety
+    /// Nobody else may touch that part of C meanwhile.
+    pub(super) unsafe fn tile(&self, rows: Range<usize>, cols: Range<usize>, scratch: &mut TileScratch) {
+        let TileScratch { a, b, acc } = scratch;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.multiply_few(&rows, &cols, a, acc) {
+                let stride = cols.len().next_multiple_of(self.kernel.nr);
+                let acc = &mut acc[..rows.len() * stride];
+                self.output.take(self.isa, rows, cols, acc, stride);
+            } else {
+                self.advance(&rows, &cols, 0..self.units(), None, (a, b), acc);
+            }
+        }
+    }
+
+    /// Adds the blocks of k in `units` to the sums `acc` of a tile: the first block overwrites them, and with the last
+    /// one they go to the output. Operands that are in `slab` need not be packed into `blocks`.
+    ///
+    /// # Safety
+    /// As [`Product::tile`].
+    pub(super) unsafe fn advance(
+        &self,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        units: Range<usize>,
+        slab: Option<Slab<'_>>,
+        (a_block, b_block): (&mut [u32], &mut [u32]),
+        acc: &mut [f32],
+    ) {
+        if let Output::Symmetric(..) = self.output
+            && cols.start >= rows.end
+        {
+            return;
+        }
+        let Self {
+            isa, kernel, encoding, ..
+        } = *self;
+        let (all, nr) = (self.units(), kernel.nr);
+        let stride = cols.len().next_multiple_of(nr);
+        let acc = &mut acc[..rows.len() * stride];
+        // SAFETY: the caller's promise.
+        let finish = |rows, sums: &mut [f32]| unsafe { self.output.take(isa, rows, cols.clone(), sums, stride) };
+        if all == 0 {
+            acc.fill(0.0);
+            return finish(rows.clone(), acc);
+        }
+        let block = k_block(all, kernel);
+        let by_k = self.a_by_k();
+        let mut session = Session::new(kernel);
+        for start in units.clone().step_by(block) {
+            let count = block.min(units.end - start);
+            let last = start + count == all;
+            let k_per_unit = self.format().k_per_unit();
+            let ks = start * k_per_unit..self.k.min((start + count) * k_per_unit);
+
+            let shared = slab.and_then(|slab| slab.a(start, count, rows.start));
+            let a = match (shared, self.a.part(rows.clone(), ks.clone())) {
+                (Some(a), _) if by_k => Left::ByK(a),
+                (Some(a), _) => Left::ByRows(a),
+                (None, MatrixRef::Bf16(a)) if self.reads_a_in_place() => Left::InPlace(a),
+                (None, a) if by_k => {
+                    let len = rows.len().next_multiple_of(kernel.mr) * count;
+                    pack_panels(isa, encoding, a, kernel.mr, &mut a_block[..len]);
+                    Left::ByK(a_block)
+                }
+                (None, a) => {
+                    pack_rows(isa, encoding, a, a_block);
+                    Left::ByRows(a_block)
+                }
+            };
+            if let (Left::ByRows(a), Rhs::Plain(b), Encoding::Wide, 1) = (a, &self.b, encoding, rows.len())
+                && single::takes(b)
+            {
+                let b = b.part(ks, cols.clone());
+                single::multiply(isa, &a[..count], b, acc, start > 0);
+                if last {
+                    finish(rows.clone(), acc);
+                }
+                continue;
+            }
+            let (b, panel_stride) = match &self.b {
+                Rhs::Packed(packed) => {
+                    let panel = &packed.units[cols.start / nr * all * nr..];
+                    (&panel[start * nr..], all * nr)
+                }
+                Rhs::Plain(b) => {
+                    if let Some(b) = slab.and_then(|slab| slab.b(start, count, cols.start)) {
+                        (b, count * nr)
+                    } else {
+                        let dst = &mut b_block[..stride * count];
+                        pack_panels(isa, encoding, b.part(ks, cols.clone()).t(), nr, dst);
+                        (&*dst, count * nr)
+                    }
+                }
+            };
+            let panels = Panels {
+                a,
+                b,
+                panel_stride,
+                count,
+            };
+            for top in (0..rows.len()).step_by(kernel.mr) {
+                let band = top..rows.len().min(top + kernel.mr);
+                let in_c = rows.start + band.start..rows.start + band.end;
+                // Sums of a single block go to the output at once: all bands use the same memory, which stays in the
+                // nearest cache.
+                let from = if last && start == 0 { 0 } else { top };
+                let sums = &mut acc[from * stride..(from + band.len()) * stride];
+                if last {
+                    self.output.expect(&in_c, cols);
+                }
+                panels.multiply(&mut session, kernel, band, sums, stride, start > 0);
+                if last {
+                    finish(in_c, sums);
+                }
+            }
+        }
+    }
+}
