@@ -153,6 +153,36 @@ fn attention_cached_equals_attention() {
     }
 }
 
+/// A query over a cache has the bits that it has among all others, on any number of threads: blocks of keys are shared out.
+#[test]
+fn a_cached_query_has_the_bits_of_the_whole_sequence() {
+    let (time, head_dim) = (601, 32);
+    for (kernel, dtype) in cpu_levels() {
+        for window in [usize::MAX, 300] {
+            let mut whole: Option<Vec<f32>> = None;
+            for threads in [1, 5] {
+                let device = cpu(kernel, dtype, threads).expect("a level that was found");
+                let Heads { q, k, v } = heads(&device, 1, time, head_dim, 8);
+                let graph = Graph::inference(&device);
+                let all = graph.attention(&q, &k, &v, window).download();
+                assert_eq!(*whole.get_or_insert_with(|| all.clone()), all, "{}", device.name());
+                for (position, count) in [(0, 1), (255, 1), (256, 2), (300, 1), (511, 3), (600, 1)] {
+                    let starts = device.indices(&[position as i32], [1]);
+                    let queries = columns(&q, position, position + count);
+                    let y = graph.attention_cached(&queries, &k, &v, window, &starts).download();
+                    let row = 4 * head_dim;
+                    assert_eq!(
+                        y,
+                        all[position * row..(position + count) * row],
+                        "{}: window {window}, {count} from {position}",
+                        device.name()
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// Sequences of one batch that stand at different positions.
 #[test]
 fn attention_cached_with_different_starts() {

@@ -1,16 +1,15 @@
 //! Scores, softmax and values: the forward pass, for many queries or one.
 //!
 //! A task owns a slab of queries of all heads of a (sequence, kv head). It packs each block of keys and values once and goes
-//! over the slab in strips of a microkernel's height. Where there are too few tasks for the
-//! threads and few queries (decoding with one long row), tasks own a block of keys instead, and a second pass joins the blocks: the same sums
-//! in the same order.
+//! over the slab in strips of a microkernel's height. Of few queries (decoding) a task owns a span of blocks of all heads
+//! of a sequence, and where there are several spans, a second pass joins the blocks: the same sums in the same order.
 
 mod block;
 mod rows;
 
 use std::ops::Range;
 
-use self::block::Room;
+use self::block::{Ahead, Room};
 use self::rows::{Running, Slab};
 use super::{BLOCK, Group, Memory};
 use crate::backend::{AttentionArgs, Buffer};
@@ -60,11 +59,11 @@ impl Cpu {
             logsumexp: parts::<f32>(logsumexp),
             c: args.scale * std::f32::consts::LOG2_E,
         };
-        let pairs = args.batch * args.kv_heads;
-        if pairs < self.pool.threads() && args.time * args.heads / args.kv_heads <= call.micros.height() {
-            self.attention_by_blocks(&call);
+        if args.time * args.heads / args.kv_heads <= call.micros.height() {
+            self.attention_by_sequences(&call);
             return;
         }
+        let pairs = args.batch * args.kv_heads;
         let rows = call.rows_per_slab(pairs, self.pool.threads());
         let slabs = args.time.div_ceil(rows);
         self.pool.run_with_worker(pairs * slabs, &|task, worker| {
@@ -75,48 +74,74 @@ impl Cpu {
         });
     }
 
-    /// Each block of keys is a task.
-    fn attention_by_blocks<T: Elem>(&self, call: &Call<'_, T>) {
-        let args = call.args;
-        let (pairs, blocks) = (args.batch * args.kv_heads, args.capacity.div_ceil(BLOCK));
-        let (rows, width) = (args.time * args.heads / args.kv_heads, call.width());
-        let stride = rows * (width + 2);
-        let mut partials = locked(&self.partials);
-        if partials.len() < pairs * blocks * stride {
-            partials.resize(pairs * blocks * stride, 0.0);
-        }
-        let partials = Parts::new(&mut partials[..pairs * blocks * stride]);
-        let part = |pair: usize, block: usize| {
-            let at = (pair * blocks + block) * stride;
-            // SAFETY: first each block has one task, then each pair with all its blocks.
-            unsafe { partials.range(at..at + stride) }
+    /// Few queries, as in decoding: a task owns a span of blocks of keys of all heads of a sequence, which lie side by side in memory.
+    fn attention_by_sequences<T: Elem>(&self, call: &Call<'_, T>) {
+        let (args, width) = (call.args, call.width());
+        let rows = args.time * args.heads / args.kv_heads;
+        // It changes who computes a block and not its bits, so it may look at the number of threads.
+        let (wanted, blocks) = (TASKS * self.pool.threads(), args.capacity.div_ceil(BLOCK));
+        let spans = if args.batch >= wanted {
+            1
+        } else {
+            wanted.div_ceil(args.batch).min(blocks)
         };
-        self.pool.run_with_worker(pairs * blocks, &|task, worker| {
-            let slab = call.slab(task / blocks, 0..args.time);
-            let block = task % blocks;
-            if slab.blocks().contains(&block) {
-                let scratch = &mut self.pool.scratch(worker);
-                let mut memory = Memory(&mut scratch.floats);
-                let mut room = call.room(&mut memory);
-                let mut session = call.micros.session();
-                let mut running = Running::of(part(task / blocks, block), rows, width);
-                running.clear();
-                call.block(&mut session, &slab, block, &mut room, &mut running);
+        // Of a single span the blocks are joined as they come, of several in a second pass.
+        let (kept, stride) = (if spans == 1 { 1 } else { blocks }, args.kv_heads * rows * (width + 2));
+        let mut partials = locked(&self.partials);
+        if partials.len() < args.batch * kept * stride {
+            partials.resize(args.batch * kept * stride, 0.0);
+        }
+        let partials = Parts::new(&mut partials[..args.batch * kept * stride]);
+        let part = |sequence: usize, block: usize, kv_head: usize| {
+            let at = (sequence * kept + block) * stride + kv_head * rows * (width + 2);
+            // SAFETY: first each block has one task, then each sequence with all its blocks.
+            Running::of(unsafe { partials.range(at..at + rows * (width + 2)) }, rows, width)
+        };
+        let slab = |sequence: usize, kv_head: usize| call.slab(sequence * args.kv_heads + kv_head, 0..args.time);
+        self.pool.run_with_worker(args.batch * spans, &|task, worker| {
+            let (sequence, span) = (task / spans, task % spans);
+            let all = slab(sequence, 0).blocks();
+            let cut = |span: usize| all.start + all.len() * span / spans;
+            let scratch = &mut self.pool.scratch(worker);
+            let mut room = call.room(&mut Memory(&mut scratch.floats));
+            let mut session = call.micros.session();
+            let mut ahead = Ahead::new(call, &slab(sequence, 0), cut(span));
+            ahead.all();
+            for block in cut(span)..cut(span + 1) {
+                if block + 1 < cut(span + 1) {
+                    ahead = Ahead::new(call, &slab(sequence, 0), block + 1);
+                }
+                for kv_head in 0..args.kv_heads {
+                    let mut running = part(sequence, if spans == 1 { 0 } else { block }, kv_head);
+                    if spans > 1 || block == cut(span) {
+                        running.clear();
+                    }
+                    let slab = slab(sequence, kv_head);
+                    call.block(&mut session, &slab, block, &mut room, &mut running, Some(&mut ahead));
+                }
+            }
+            if spans == 1 {
+                for kv_head in 0..args.kv_heads {
+                    call.finish(&slab(sequence, kv_head), &part(sequence, 0, kv_head));
+                }
             }
         });
-        self.pool.run_with_worker(pairs, &|pair, worker| {
-            let slab = call.slab(pair, 0..args.time);
+        if spans == 1 {
+            return;
+        }
+        self.pool.run_with_worker(args.batch * args.kv_heads, &|pair, worker| {
+            let (sequence, kv_head) = (pair / args.kv_heads, pair % args.kv_heads);
+            let slab = slab(sequence, kv_head);
             let scratch = &mut self.pool.scratch(worker);
-            let mut running = Running::of(Memory(&mut scratch.floats).floats(stride), rows, width);
+            let mut running = Running::of(Memory(&mut scratch.floats).floats(rows * (width + 2)), rows, width);
             running.clear();
             for block in slab.blocks() {
-                let part = Running::of(part(pair, block), rows, width);
+                let part = part(sequence, block, kv_head);
                 for row in 0..rows {
-                    if part.totals[row] == 0.0 && part.largest[row] == f32::NEG_INFINITY {
-                        continue;
+                    if part.has_seen(row) {
+                        let sums = &part.sums[row * width..(row + 1) * width];
+                        running.join(row, call.c, (part.largest[row], part.totals[row]), sums);
                     }
-                    let sums = &part.sums[row * width..(row + 1) * width];
-                    running.join(row, call.c, (part.largest[row], part.totals[row]), sums);
                 }
             }
             call.finish(&slab, &running);
@@ -166,7 +191,7 @@ impl<'a, T: Elem> Call<'a, T> {
         let mut running = Running::of(memory.floats(slab.len() * (self.width() + 2)), slab.len(), self.width());
         running.clear();
         for block in slab.blocks() {
-            self.block(&mut session, slab, block, &mut room, &mut running);
+            self.block(&mut session, slab, block, &mut room, &mut running, None);
         }
         self.finish(slab, &running);
     }

@@ -13,7 +13,7 @@ use half::bf16;
 use super::blocking::MAX_K;
 use super::kernel::{A_STRIDE, Kernel, Session};
 use super::pack::{Encoding, pack_panels, pack_rows};
-use super::transpose::transpose;
+use super::transpose::{self, transpose};
 use super::view::{Element, View};
 use super::{MatrixRef, Precision, prepare};
 use crate::cpu::isa::Isa;
@@ -122,7 +122,51 @@ impl Micros {
     pub(crate) fn pack_right(&self, columns: MatrixRef<'_>, dst: &mut [u32]) {
         let (cols, k) = columns.shape();
         let dst = &mut dst[..self.right_len(k, cols)];
-        pack_panels(self.isa, self.encoding, columns, self.width(), dst);
+        let done = match &columns {
+            MatrixRef::F32(columns) if !self.pairs() => self.pack_squares(columns, dst),
+            MatrixRef::Bf16(columns) if self.pairs() => self.pack_squares(columns, dst),
+            _ => 0,
+        };
+        if done < cols {
+            let dst = &mut dst[done * self.units(k)..];
+            pack_panels(
+                self.isa,
+                self.encoding,
+                columns.part(done..cols, 0..k),
+                self.width(),
+                dst,
+            );
+        }
+    }
+
+    /// [`Micros::pack_right`] of whole panels whose columns are units as they lie, in whole squares: transposed straight from
+    /// memory to memory. Returns how many columns it packed.
+    fn pack_squares<T>(&self, columns: &View<'_, T>, dst: &mut [u32]) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self.isa >= Isa::Avx512 && columns.col_stride == 1 && (columns.cols * size_of::<T>()).is_multiple_of(64) {
+            let (nr, bytes) = (self.width(), columns.row_stride * size_of::<T>());
+            let units = columns.cols * size_of::<T>() / size_of::<u32>();
+            let whole = columns.rows / nr * nr;
+            assert!(dst.len() >= whole * units && nr.is_multiple_of(16));
+            for (first, panel) in (0..whole).step_by(nr).zip(dst.chunks_exact_mut((nr * units).max(1))) {
+                for left in (0..nr).step_by(16) {
+                    let lines = columns.data[(first + left) * columns.row_stride..]
+                        .as_ptr()
+                        .cast::<u8>();
+                    for unit in (0..units).step_by(16) {
+                        // SAFETY: the level has AVX-512; 16 lines of the view from this unit on have 16 units
+                        // each, and the panel 16 rows of `nr` with as many behind `left`.
+                        unsafe {
+                            let dst = panel.as_mut_ptr().add(unit * nr + left);
+                            transpose::avx512(lines.add(unit * size_of::<u32>()), bytes, dst, nr);
+                        }
+                    }
+                }
+            }
+            return whole;
+        }
+        let _ = (columns, dst);
+        0
     }
 
     /// [`Micros::pack_left`] of at most one chunk where neighbouring rows lie side by side in memory: `columns[k]` is column `k`.

@@ -14,7 +14,10 @@ pub(super) fn transpose<const WIDTH: usize>(
     if isa >= Isa::Avx512 && panel.len() == 16 && left + 16 <= WIDTH {
         // SAFETY: a pack runs at a level that the CPU supports, see `Isa::vectorize`;
         // the panel has 16 rows of `WIDTH`, of which columns `left..left + 16` are written.
-        unsafe { avx512(square, panel.as_flattened_mut().as_mut_ptr().add(left), WIDTH) };
+        unsafe {
+            let dst = panel.as_flattened_mut().as_mut_ptr().add(left);
+            avx512(square.as_ptr().cast(), size_of_val(&square[0]), dst, WIDTH);
+        }
         return;
     }
     let _ = isa;
@@ -26,23 +29,25 @@ pub(super) fn transpose<const WIDTH: usize>(
     }
 }
 
+/// `dst[unit][line] = square[line][unit]` for lines that lie `bytes` apart, at any address.
+///
 /// # Safety
-/// The CPU has AVX-512F; `dst` has 16 rows of 16, `stride` apart.
+/// The CPU has AVX-512F; `square` has 16 lines of 16 units, `dst` 16 rows of 16, `stride` apart.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512(square: &[[u32; 16]; 16], dst: *mut u32, stride: usize) {
+pub(super) unsafe fn avx512(square: *const u8, bytes: usize, dst: *mut u32, stride: usize) {
     use std::arch::x86_64::{
-        _mm512_loadu_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_epi32, _mm512_unpackhi_epi32,
+        _mm512_loadu_si512, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_epi32, _mm512_unpackhi_epi32,
         _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
     };
     let mut pairs = [_mm512_setzero_si512(); 16];
     for i in 0..8 {
-        // SAFETY: whole rows of the square.
+        // SAFETY: whole lines of the square.
         let (x, y) = unsafe {
             (
-                _mm512_loadu_epi32(square[2 * i].as_ptr().cast::<i32>()),
-                _mm512_loadu_epi32(square[2 * i + 1].as_ptr().cast::<i32>()),
+                _mm512_loadu_si512(square.add(2 * i * bytes).cast()),
+                _mm512_loadu_si512(square.add((2 * i + 1) * bytes).cast()),
             )
         };
         pairs[2 * i] = _mm512_unpacklo_epi32(x, y);

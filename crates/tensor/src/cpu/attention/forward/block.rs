@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::softmax::probabilities;
-use super::super::{BLOCK, STEP, prefetch, within};
+use super::super::{BLOCK, Group, STEP, prefetch, within};
 use super::rows::{Running, Slab};
 use super::{Call, MOST_ROWS};
 use crate::cpu::elem::Elem;
@@ -19,6 +19,47 @@ pub(super) struct Room<'a> {
     pub(super) sums: &'a mut [f32],
 }
 
+/// A block of keys and values of all heads that will be needed next: it is asked for while another is dealt with, in the order of
+/// memory.
+pub(super) struct Ahead<'a, T> {
+    /// Rows of a cache line each, keys and values in turn.
+    rest: [&'a [T]; 2],
+    /// Elements at a time.
+    share: usize,
+}
+
+impl<'a, T: Elem> Ahead<'a, T> {
+    pub(super) fn new(call: &Call<'a, T>, slab: &Slab<'_>, block: usize) -> Self {
+        let (args, group) = (call.args, &slab.group);
+        let start = (block * BLOCK).max(group.first_visible(slab.rows.start));
+        let end = ((block + 1) * BLOCK).min(group.start + slab.rows.end);
+        let row = args.kv_heads * args.head_dim;
+        let at = (group.sequence * args.capacity + start) * row;
+        let len = end.saturating_sub(start) * row;
+        Ahead {
+            rest: [&call.k[at..at + len], &call.v[at..at + len]],
+            share: len.div_ceil(args.kv_heads * BLOCK / STEP),
+        }
+    }
+
+    /// Asks for a share.
+    fn some(&mut self) {
+        for rest in &mut self.rest {
+            let (share, others) = rest.split_at(self.share.min(rest.len()));
+            *rest = others;
+            prefetch(&View::row_major(share, 1, share.len()));
+        }
+    }
+
+    /// Asks for the rest.
+    pub(super) fn all(&mut self) {
+        for rest in &mut self.rest {
+            prefetch(&View::row_major(rest, 1, rest.len()));
+            *rest = &[];
+        }
+    }
+}
+
 impl<T: Elem> Call<'_, T> {
     /// Joins one block of keys to the rows of the slab.
     pub(super) fn block(
@@ -28,6 +69,7 @@ impl<T: Elem> Call<'_, T> {
         block: usize,
         room: &mut Room<'_>,
         running: &mut Running<'_>,
+        ahead: Option<&mut Ahead<'_, T>>,
     ) {
         let (micros, dim, group) = (&self.micros, self.args.head_dim, &slab.group);
         // Keys of the block that anybody sees; others may never have been written.
@@ -37,11 +79,7 @@ impl<T: Elem> Call<'_, T> {
         // Packed from a whole step on, so that a key has the same lane for every slab.
         let begin = begin + (first - begin) / STEP * STEP;
         let keys = begin..end;
-        for x in [self.k, self.v] {
-            prefetch(&group.keys(x, &keys));
-        }
-        micros.pack_right(T::matrix(group.keys(self.k, &keys)), room.keys);
-        micros.pack_right(T::matrix(group.keys(self.v, &keys).t()), room.values);
+        self.pack_keys(group, &keys, room, ahead);
         let (depth, key_units) = (micros.units(dim), micros.units(keys.len()));
         let (nr, width) = (micros.width(), self.width());
         for top in (0..slab.len()).step_by(micros.height()) {
@@ -122,6 +160,31 @@ impl<T: Elem> Call<'_, T> {
                 },
             );
         }
+    }
+
+    /// Packs keys and values; meanwhile what comes next is asked for bit by bit.
+    fn pack_keys(
+        &self,
+        group: &Group<'_>,
+        keys: &Range<usize>,
+        room: &mut Room<'_>,
+        mut ahead: Option<&mut Ahead<'_, T>>,
+    ) {
+        let micros = &self.micros;
+        if ahead.is_none() {
+            for x in [self.k, self.v] {
+                prefetch(&group.keys(x, keys));
+            }
+        }
+        let units = micros.right_len(self.args.head_dim, STEP);
+        for (first, dst) in keys.clone().step_by(STEP).zip(room.keys.chunks_mut(units)) {
+            if let Some(ahead) = &mut ahead {
+                ahead.some();
+            }
+            let part = first..keys.end.min(first + STEP);
+            micros.pack_right(T::matrix(group.keys(self.k, &part)), dst);
+        }
+        micros.pack_right(T::matrix(group.keys(self.v, keys).t()), room.values);
     }
 
     /// The strip as a left operand: rows of one head, one row of several heads, or whatever meets where heads end.

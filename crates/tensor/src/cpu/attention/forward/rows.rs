@@ -43,8 +43,9 @@ impl Running<'_> {
     /// Joins a block to row `row`.
     #[inline(always)]
     pub(super) fn join(&mut self, row: usize, c: f32, (largest, total): (f32, f32), sums: &[f32]) {
+        let seen = self.has_seen(row);
         let own = &mut self.sums[row * self.width..][..sums.len()];
-        if self.largest[row] == f32::NEG_INFINITY && self.totals[row] == 0.0 {
+        if !seen {
             (self.largest[row], self.totals[row]) = (largest, total);
             own.copy_from_slice(sums);
             return;
@@ -73,6 +74,13 @@ impl<'a> Running<'a> {
             totals,
             sums: &mut memory[..rows * width],
         }
+    }
+
+    /// Whether any block was joined to the row.
+    #[inline(always)]
+    pub(super) fn has_seen(&self, row: usize) -> bool {
+        // All scores may be no numbers, which leave no largest one and a total that is none either.
+        self.largest[row] != f32::NEG_INFINITY || self.totals[row] != 0.0
     }
 
     /// Nothing seen. The sums are written by the first block.
