@@ -288,8 +288,14 @@ pub fn of_exam(run: &str, record: &StageRecord) -> Vec<Evaluation> {
 
 /// How older versions asked.
 fn usual_flags(task: &str, count: Option<u64>) -> Vec<String> {
+    let tokens = if task.parse::<ferrochat_world::Kind>().is_ok() {
+        "96"
+    } else {
+        "256"
+    };
     let mut flags = vec!["--tasks".to_owned(), task.to_owned()];
     flags.extend(count.iter().flat_map(|count| ["--count".to_owned(), count.to_string()]));
+    flags.extend(["--max-new-tokens", tokens].map(str::to_owned));
     flags
 }
 
@@ -389,7 +395,7 @@ mod tests {
         );
         assert_eq!(
             read[0].line(),
-            "ferrochat eval tasks --run x --stage sft --step 7 --tasks facts --count 4 --device cuda:1 --dtype bf16"
+            "ferrochat eval tasks --run x --stage sft --step 7 --tasks facts --count 4 --max-new-tokens 96 --device cuda:1 --dtype bf16"
         );
         assert_eq!(
             read[3].line(),

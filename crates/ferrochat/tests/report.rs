@@ -186,7 +186,12 @@ fn every_figure_of_the_card_is_measured_again_by_its_line() {
                 measured += 1;
             }
         }
-        for name in names.split(", ") {
+        let core: Vec<String> = again.keys().cloned().collect();
+        let names: Vec<&str> = match names {
+            "CORE and its 2 tasks" => core.iter().map(String::as_str).collect(),
+            names => names.split(", ").collect(),
+        };
+        for name in names {
             let cell = &cells[&(stage.to_owned(), name.to_owned())];
             let task = name.split(" (").next().unwrap();
             assert_eq!(&again[task], cell, "{name} of {stage} by {}", pair[1]);

@@ -199,7 +199,11 @@ fn measure_again(columns: &[Column]) -> Vec<String> {
                 let flag = ["--tasks".to_owned(), list.join(",")];
                 group.words.splice(group.place..group.place, flag);
             }
-            let names = group.names.join(", ").replace('\n', " ");
+            // CORE is measured with its tasks.
+            let names = match group.names.iter().any(|name| name == CORE) {
+                true => format!("CORE and its {} tasks", group.names.len() - 1),
+                false => group.names.join(", ").replace('\n', " "),
+            };
             lines.push(format!("# {}: {names}", record.stage.to_uppercase()));
             let words = group.words.iter().map(String::as_str);
             lines.push(shell_line(std::iter::once("ferrochat").chain(words)));

@@ -90,7 +90,7 @@ fn a_whole_chain_gets_its_card() {
         "| choice | 500 | 0.25 | - | 0.4000 ± 0.0200 | 0.7000 ± 0.0200 | - | - |",
         "| false refusals, less is better | - | - | - | - | 0.0100 ± 0.0020 | - | - |",
         "| **mean of 2 tasks** | - | 0.00 | - | 0.3500 ± 0.0167 | 0.7000 ± 0.0167 | - | - |",
-        "# SFT: facts, choice\nferrochat eval tasks --run x --stage sft --step 5 --tasks facts,choice --count 500 --device cpu --dtype bf16\n",
+        "# SFT: choice\nferrochat eval tasks --run x --stage sft --step 5 --tasks choice --count 500 --max-new-tokens 256 --device cpu --dtype bf16\n",
         "| steps | 10 | 5 |",
         "| tokens | 20.5k | 10.2k |",
         "| validation oddity | - | 0.1250 |",
