@@ -19,6 +19,7 @@ use crate::evaluations::{self, Evaluation, Measured};
 use crate::home::{Home, write_atomically};
 use crate::model::{self, Trained};
 use crate::progress::Progress;
+use crate::time_use::TimeUse;
 use crate::{data_sets, format, output};
 
 /// `eval core`
@@ -60,6 +61,9 @@ pub struct CoreArgs {
     /// Tables of other models or checkpoints to show beside it; may be repeated
     #[arg(long, value_name = "FILE", requires = "run")]
     pub compare: Vec<PathBuf>,
+    /// Say on stderr where the time went, operation by operation
+    #[arg(long)]
+    pub profile: bool,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
@@ -108,6 +112,7 @@ pub fn command(home: &Home, args: &CoreArgs) -> Result<()> {
     )?;
     let mut dump = args.dump_scores.as_deref().map(Lines::create).transpose()?;
     let mut results = CoreResults { scores: Vec::new() };
+    let time = args.profile.then(|| TimeUse::start(trained.gpt.device()));
     for (number, spec) in (1..).zip(bundle.specs()) {
         let task = bundle.load(spec, most).map_err(usage)?;
         let label = format!("{number}/{} {}", bundle.specs().len(), spec.label);
@@ -119,6 +124,9 @@ pub fn command(home: &Home, args: &CoreArgs) -> Result<()> {
             }
         }
         results.scores.push(score);
+    }
+    if let Some(time) = time {
+        eprint!("{}", time.finish());
     }
     if let Some(dump) = dump {
         dump.finish()?;

@@ -48,6 +48,7 @@ mod source;
 mod speedrun;
 mod stages;
 mod talks;
+mod time_use;
 mod tokenizer;
 mod training;
 mod tune_settings;
