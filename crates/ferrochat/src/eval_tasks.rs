@@ -24,6 +24,7 @@ use crate::model::{self, Trained};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::time_use::TimeUse;
 use crate::{data_sets, format, identity, output, python, source};
 
 /// What one may ask.
@@ -67,6 +68,7 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
     let mut dump = args.dump.as_deref().map(Lines::create).transpose()?;
     let model = Measured::on(trained.gpt.device(), &args.model.run, trained.stage, trained.step);
     let mut scores = Vec::new();
+    let time = args.profile.then(|| TimeUse::start(trained.gpt.device()));
     for asked in &mut asked {
         if asked.task.judging() == Judging::Generative {
             asked.options.samples = args.samples;
@@ -78,6 +80,9 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
         let figure = model.task(&score, &asked.flags(), &asked.variant());
         evaluations::remember(&run, trained.stage, &[figure]);
         scores.push(score);
+    }
+    if let Some(time) = time {
+        eprint!("{}", time.finish());
     }
     if let Some(dump) = dump {
         dump.finish()?;

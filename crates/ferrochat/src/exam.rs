@@ -100,10 +100,9 @@ impl Asked {
             Some(folder) => flag("--tasks-dir", folder.display().to_string()),
             None => flag("--seed", self.seed.to_string()),
         }
-        // Tasks whose answer is a letter have no use for these, and stand beside others in one line.
-        if self.options.max_new_tokens != self.usual_tokens() {
-            flag("--max-new-tokens", self.options.max_new_tokens.to_string());
-        }
+        // Said though it be the usual: that may change, and a line is to measure the same for good. Tasks whose answer is a
+        // letter have no use for it, and stand beside others in one line.
+        flag("--max-new-tokens", self.options.max_new_tokens.to_string());
         if self.options.temperature > 0.0 {
             flag("--temperature", self.options.temperature.to_string());
         }

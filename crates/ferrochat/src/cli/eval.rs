@@ -107,6 +107,9 @@ pub struct TasksArgs {
     /// Write what was said to each question, and whether it is right, to this file, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub dump: Option<PathBuf>,
+    /// Say on stderr where the time went, operation by operation
+    #[arg(long)]
+    pub profile: bool,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
