@@ -53,7 +53,8 @@ fn told(uses: &[OpUse], wall: f64) -> String {
     let table = output::table(&["OPERATION", "CALLS", "TIME", "SHARE", "SPEED"], &rows);
     let of = |wanted: &dyn Fn(&str) -> bool| -> f64 {
         let chosen = uses.iter().filter(|used| wanted(used.name));
-        chosen.map(|used| used.seconds).sum()
+        // An empty sum of floats is -0.
+        chosen.map(|used| used.seconds).fold(0.0, |sum, one| sum + one)
     };
     let (products, all) = (of(&|name| PRODUCTS.contains(&name)), of(&|_| true));
     let attention = of(&|name| name.starts_with("attention"));
