@@ -17,9 +17,10 @@ fn fetched(place: &Place) {
     fs::create_dir_all(bundle.join("eval_data")).unwrap();
     let mut config = "icl_tasks:\n".to_owned();
     for task in ["sky", "sea"] {
-        config += &format!(
+        let entry = format!(
             "-\n  label: {task}\n  dataset_uri: {task}.jsonl\n  num_fewshot: [1]\n  icl_task_type: multiple_choice\n"
         );
+        config.push_str(&entry);
         let line = |i: usize| {
             let gold = i % 2;
             format!("{{\"query\": \"The {task} {i} is\", \"choices\": [\"blue\", \"green\"], \"gold\": {gold}}}\n")
