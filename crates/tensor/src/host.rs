@@ -64,14 +64,20 @@ mod huge {
     /// The largest small page there is: blocks begin and end at multiples.
     const SMALL: usize = 64 << 10;
 
-    /// Whether a block is large enough to be mapped on its own.
+    /// Whether a block is large enough to be mapped on its own: it fills half a huge page, as the matrices and the keys of
+    /// a small model do.
     pub(super) fn takes(bytes: usize) -> bool {
-        bytes >= PAGE
+        bytes >= PAGE / 2
+    }
+
+    /// The length of the mapping of a block.
+    fn mapped(bytes: usize) -> Option<usize> {
+        bytes.max(PAGE).checked_next_multiple_of(SMALL)
     }
 
     /// The address of a zeroed block of `bytes`, or nothing. Memory comes at first touch, a huge page at a time.
     pub(super) fn map(bytes: usize) -> Option<usize> {
-        let len = bytes.checked_next_multiple_of(SMALL)?;
+        let len = mapped(bytes)?;
         let room = len.checked_add(PAGE)?;
         // SAFETY: a fresh mapping, which nobody else knows.
         let start = unsafe {
@@ -99,8 +105,9 @@ mod huge {
     /// # Safety
     /// [`map`] made it with this very size, and nobody uses it any more.
     pub(super) unsafe fn unmap(address: usize, bytes: usize) {
+        let len = mapped(bytes).expect("a block that exists has a length");
         // SAFETY: as promised.
-        unsafe { unmap_part(address, bytes.next_multiple_of(SMALL)) };
+        unsafe { unmap_part(address, len) };
     }
 
     /// # Safety
@@ -147,7 +154,18 @@ mod tests {
 
     #[test]
     fn blocks_of_all_sizes_are_zeroed_aligned_and_given_back() {
-        for bytes in [1, 64, 4096, (2 << 20) - 1, 2 << 20, (2 << 20) + 1, 5_000_000, 33 << 20] {
+        for bytes in [
+            1,
+            64,
+            4096,
+            (1 << 20) - 1,
+            1 << 20,
+            (2 << 20) - 1,
+            2 << 20,
+            (2 << 20) + 1,
+            5_000_000,
+            33 << 20,
+        ] {
             let memory = allocate(bytes).expect("a little memory");
             assert_eq!((memory.address % ALIGNMENT, memory.bytes), (0, bytes));
             // SAFETY: the block is ours.
