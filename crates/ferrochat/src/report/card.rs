@@ -200,9 +200,10 @@ fn measure_again(columns: &[Column]) -> Vec<String> {
                 group.words.splice(group.place..group.place, flag);
             }
             // CORE is measured with its tasks.
-            let names = match group.names.iter().any(|name| name == CORE) {
-                true => format!("CORE and its {} tasks", group.names.len() - 1),
-                false => group.names.join(", ").replace('\n', " "),
+            let names = if group.names.iter().any(|name| name == CORE) {
+                format!("CORE and its {} tasks", group.names.len() - 1)
+            } else {
+                group.names.join(", ").replace('\n', " ")
             };
             lines.push(format!("# {}: {names}", record.stage.to_uppercase()));
             let words = group.words.iter().map(String::as_str);
