@@ -19,7 +19,7 @@ fn requests(tokenizer: &Tokenizer) -> Vec<Request> {
     let texts = prompts(tokenizer, &[5, 9, 1, 30]);
     let request = |(index, prompt): (usize, Vec<u32>)| Request {
         prompt,
-        samples: 30,
+        samples: 40,
         max_tokens: 700,
         sampling: Sampling {
             top_k: None,
@@ -51,7 +51,7 @@ fn replies(engine: &Engine, tokenizer: &Tokenizer, rows: usize) -> Replies {
             }
         }
     }
-    assert_eq!(replies.len(), 120);
+    assert_eq!(replies.len(), 160);
     replies
 }
 
@@ -132,7 +132,7 @@ fn the_others_go_on_while_a_tool_runs() {
     for id in ids {
         broken.extend(batcher.cancel(id));
     }
-    assert_eq!((ended + broken.len(), batcher.live(), batcher.waiting()), (120, 0, 0));
+    assert_eq!((ended + broken.len(), batcher.live(), batcher.waiting()), (160, 0, 0));
     assert!(batcher.is_idle());
     let end = tokenizer.special("<|python_end|>");
     let asked = broken.iter().filter(|(_, reply)| reply.ids.last().copied() == end);
