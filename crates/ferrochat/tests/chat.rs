@@ -103,7 +103,11 @@ fn one_message_is_answered_alike_by_flag_pipe_and_line() {
 
     let drawn = |seed| ask(&["--temperature", "1", "--seed", seed]);
     assert_eq!(drawn("1"), drawn("1"));
-    assert_ne!(drawn("1"), drawn("2"));
+    let others = ["2", "3", "4", "5"];
+    assert!(
+        others.iter().any(|seed| drawn(seed) != drawn("1")),
+        "a short answer may be drawn twice, not five times"
+    );
     assert_ne!(ask(&["--system", "How much is 12 plus 34? Spell it."]), answer);
 }
 
