@@ -101,14 +101,13 @@ fn one_message_is_answered_alike_by_flag_pipe_and_line() {
         (vec![json!({"content": answer.strip_suffix('\n')})], Some(0))
     );
 
-    let drawn = |seed| ask(&["--temperature", "1", "--seed", seed]);
-    assert_eq!(drawn("1"), drawn("1"));
-    let others = ["2", "3", "4", "5"];
-    assert!(
-        others.iter().any(|seed| drawn(seed) != drawn("1")),
-        "a short answer may be drawn twice, not five times"
-    );
-    assert_ne!(ask(&["--system", "How much is 12 plus 34? Spell it."]), answer);
+    // A model this small may answer much alike: what must differ, differs in one of several draws.
+    let drawn = |seed, flags: &[&str]| ask(&with(&["--temperature", "2", "--seed", seed], flags));
+    let seeds = ["2", "3", "4", "5"];
+    assert_eq!(drawn("1", &[]), drawn("1", &[]));
+    assert!(seeds.iter().any(|seed| drawn(seed, &[]) != drawn("1", &[])));
+    let system = &["--system", "How much is 12 plus 34? Spell it."];
+    assert!(seeds.iter().any(|seed| drawn(seed, system) != drawn(seed, &[])));
 }
 
 #[test]
