@@ -44,8 +44,8 @@ mod tape;
 mod tensor;
 
 pub use backend::{
-    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, RotaryArgs, ScalarArg,
-    SmearArgs, Stream, ValueGateArgs, Weight,
+    AttentionArgs, Backend, Buffer, Host, HostMut, Layout, MatmulArgs, NllArgs, NllGradients, NllScratch, RotaryArgs,
+    ScalarArg, SmearArgs, Stream, ValueGateArgs, Weight,
 };
 #[doc(hidden)]
 pub use cpu::emulate_amx;
