@@ -4,7 +4,7 @@ use ferrochat_chat::{Conversation, Message, Part, Reply, Role};
 use serde::Deserialize;
 
 use crate::error::TaskError;
-use crate::task::{Judging, Task, transcript};
+use crate::task::{Task, transcript};
 
 /// Word problems.
 pub(crate) struct Gsm8k {
@@ -91,14 +91,6 @@ impl Task for Gsm8k {
 
     fn count(&self) -> usize {
         self.items.len()
-    }
-
-    fn chance(&self) -> f64 {
-        0.0
-    }
-
-    fn judging(&self) -> Judging {
-        Judging::Generative
     }
 
     fn answered(&self, index: usize) -> Conversation {

@@ -9,7 +9,7 @@ use ferrochat_tools::{Ended, Jail, Limits};
 use serde::Deserialize;
 
 use crate::error::TaskError;
-use crate::task::{Judging, Task, exchange, transcript};
+use crate::task::{Task, exchange, transcript};
 
 /// How a program ends that came to its last line: one that leaves early, with success, has passed no test.
 const REACHED: i32 = 113;
@@ -134,14 +134,6 @@ impl Task for HumanEval {
 
     fn count(&self) -> usize {
         self.items.len()
-    }
-
-    fn chance(&self) -> f64 {
-        0.0
-    }
-
-    fn judging(&self) -> Judging {
-        Judging::Generative
     }
 
     fn answered(&self, index: usize) -> Conversation {

@@ -38,11 +38,15 @@ pub trait Task: Send + Sync {
     /// Number of items.
     fn count(&self) -> usize;
 
-    /// The score of guessing, between 0 and 1.
-    fn chance(&self) -> f64;
+    /// The score of guessing, between 0 and 1: none where the answer is written freely.
+    fn chance(&self) -> f64 {
+        0.0
+    }
 
-    /// How it is judged.
-    fn judging(&self) -> Judging;
+    /// How it is judged: by what is written, unless the task offers a choice.
+    fn judging(&self) -> Judging {
+        Judging::Generative
+    }
 
     /// Item `index`, below [`count`](Self::count), with its right answer: the last message is the assistant's.
     fn answered(&self, index: usize) -> Conversation;

@@ -9,7 +9,7 @@ use ferrochat_chat::{Conversation, Message, Part, Reply, Role};
 use crate::error::TaskError;
 use crate::gsm8k::final_number;
 use crate::python::PythonRandom;
-use crate::task::{Judging, Task, exchange, transcript};
+use crate::task::{Task, exchange, transcript};
 
 /// The ways to ask, one on each line. Facts of the reference, without which no draw would be the same.
 static QUESTIONS: LazyLock<Vec<&str>> = LazyLock::new(|| include_str!("questions.txt").lines().collect());
@@ -150,14 +150,6 @@ impl Task for SpellingBee {
         self.0.count
     }
 
-    fn chance(&self) -> f64 {
-        0.0
-    }
-
-    fn judging(&self) -> Judging {
-        Judging::Generative
-    }
-
     fn answered(&self, index: usize) -> Conversation {
         let drawn = self.draw(index);
         Conversation::from(vec![Message::user(&drawn.question), drawn.answer()])
@@ -199,14 +191,6 @@ impl Task for SimpleSpelling {
 
     fn count(&self) -> usize {
         self.0.count
-    }
-
-    fn chance(&self) -> f64 {
-        0.0
-    }
-
-    fn judging(&self) -> Judging {
-        Judging::Generative
     }
 
     fn answered(&self, index: usize) -> Conversation {
