@@ -79,6 +79,11 @@ impl KvCache {
         self.lengths[row]
     }
 
+    /// True if no sequence has begun.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.lengths.iter().all(|&length| length == 0)
+    }
+
     /// Adds empty rows, behind the others.
     ///
     /// # Errors

@@ -104,7 +104,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Processes prompts together, the shorter ones filled up to the length of the longest; only the logits of their
-    /// last tokens are computed.
+    /// last tokens are computed, and of the last layer nothing else than keys and values for the others.
     ///
     /// # Errors
     /// [`GenerateError`]: a prompt is empty or has tokens that the model does not know, or there is no memory.
@@ -131,10 +131,8 @@ impl<'a> Decoder<'a> {
         let (g, device) = (&self.graph, self.gpt.device());
         let last: Vec<i32> = lengths.iter().map(|&length| length as i32 - 1).collect();
         cache.expect(lengths);
-        let x = self
-            .gpt
-            .forward_cached(g, &device.indices(&ids, [rows, time]), &mut cache);
-        let x = g.select_positions(&x, &device.indices(&last, [rows]));
+        let (ids, last) = (device.indices(&ids, [rows, time]), device.indices(&last, [rows]));
+        let x = self.gpt.forward_at(g, &ids, &last, Some(&mut cache));
         let logits = Some(g.logits(&x, &self.gpt.head()));
         Ok(Prompts { cache, logits })
     }

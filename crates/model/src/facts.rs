@@ -38,6 +38,9 @@ pub struct Facts {
     pub parameters: ParameterCounts,
     /// Parameters that every token is multiplied by.
     pub matmul_parameters: usize,
+    /// Of these, what every token of a prompt is multiplied by where the last one's logits are all that is wanted
+    /// ([`Gpt::forward_at`]): not the head, and of the last layer what makes keys and values.
+    pub prompt_parameters: usize,
     /// Floating-point operations to train on one token: 6 per matmul parameter, and attention
     /// (`12 · heads · head size · min(window, context)` per layer).
     pub flops_per_token: f64,
@@ -67,13 +70,23 @@ impl Facts {
     pub fn of_model(gpt: &Gpt) -> Facts {
         let config = gpt.config();
         let mut parameters = ParameterCounts::default();
-        let mut matmul_parameters = 0;
+        let (mut matmul_parameters, mut prompt_parameters) = (0, 0);
+        let last_layer = format!("transformer.h.{}.", config.n_layer - 1);
+        let keys_and_values = ["attn.c_k.", "attn.c_v.", "attn.ve_gate."];
+        // Of the last layer, and not for its keys and values.
+        let behind = |name: &str| {
+            let part = name.strip_prefix(&last_layer);
+            part.is_some_and(|part| !keys_and_values.iter().any(|known| part.starts_with(known)))
+        };
         for declaration in gpt.declarations() {
             let numel = declaration.param.numel();
             *parameters.of_group(declaration.group) += numel;
             parameters.total += numel;
             if declaration.matmul {
                 matmul_parameters += numel;
+                if declaration.group != Group::Head && !behind(declaration.param.name()) {
+                    prompt_parameters += numel;
+                }
             }
         }
         let seen: usize = config
@@ -84,6 +97,7 @@ impl Facts {
         Facts {
             parameters,
             matmul_parameters,
+            prompt_parameters,
             flops_per_token: 6.0 * matmul_parameters as f64 + 12.0 * (config.n_embd * seen) as f64,
             kv_cache_elements_per_token: 2 * config.n_layer * config.kv_dim(),
         }

@@ -118,7 +118,7 @@ impl Gpt {
 
     /// From `ids` `[B, T]` to the normalised hidden state `[B, T, C]` that the head reads.
     pub fn forward(&self, g: &Graph, ids: &Tensor) -> Tensor {
-        self.trunk(g, ids, None)
+        self.trunk(g, ids, None, None)
     }
 
     /// Like [`Gpt::forward`], the positions being those after what `cache` holds; they are added to it.
@@ -126,7 +126,22 @@ impl Gpt {
     /// # Panics
     /// If the graph records, the cache is full, or it has another number of rows than `ids`.
     pub fn forward_cached(&self, g: &Graph, ids: &Tensor, cache: &mut KvCache) -> Tensor {
-        self.trunk(g, ids, Some(cache))
+        self.trunk(g, ids, Some(cache), None)
+    }
+
+    /// The hidden state at one position of each row only: `positions` `[B]` (`I32`) of `ids` → `[B, 1, C]`, with the bits
+    /// that [`Gpt::forward`] has there. The last layer makes keys and values of all positions and nothing else of the
+    /// others. A `cache` gets the keys and values of all layers and positions.
+    ///
+    /// # Panics
+    /// As [`Gpt::forward_cached`], or if the cache holds tokens already.
+    pub fn forward_at(&self, g: &Graph, ids: &Tensor, positions: &Tensor, cache: Option<&mut KvCache>) -> Tensor {
+        let fresh = cache.as_ref().is_none_or(|cache| cache.is_fresh());
+        assert!(
+            fresh,
+            "positions count from a sequence's beginning, and the cache must hold nothing"
+        );
+        self.trunk(g, ids, cache, Some(positions))
     }
 
     /// The loss `Σ weight·nll` over `targets` `[B, T]` (negative: none) and the nats per position.
@@ -143,7 +158,7 @@ impl Gpt {
         }
     }
 
-    fn trunk(&self, g: &Graph, ids: &Tensor, mut cache: Option<&mut KvCache>) -> Tensor {
+    fn trunk(&self, g: &Graph, ids: &Tensor, mut cache: Option<&mut KvCache>, only: Option<&Tensor>) -> Tensor {
         if let Some(cache) = cache.as_deref_mut() {
             cache.begin(ids);
         }
@@ -158,21 +173,27 @@ impl Gpt {
         }
 
         let x0 = x.clone();
-        let mut backout = None;
+        let mut middle = None;
         for (i, block) in self.blocks.iter().enumerate() {
             if let Some(residual) = &self.residual {
                 x = residual.mix(g, &x, &x0, i);
             }
             let past = cache.as_deref().map(|cache| cache.layer(i));
             let h = g.rms_norm(&x);
-            x = g.add(&x, &block.attention.forward(g, &h, ids, self.rotary(), past));
+            // Of the other positions nobody reads what the last layer makes, but for keys and values.
+            let only = only.filter(|_| i + 1 == self.config.n_layer);
+            if let Some(only) = only {
+                x = g.select_positions(&x, only);
+                middle = middle.map(|middle| g.select_positions(&middle, only));
+            }
+            x = g.add(&x, &block.attention.forward(g, &h, ids, self.rotary(), past, only));
             let h = g.rms_norm(&x);
             x = g.add(&x, &block.mlp.forward(g, &h));
-            if let (Some(lambda), true) = (&self.backout_lambda, i == self.config.n_layer / 2) {
-                backout = Some((x.clone(), lambda));
+            if self.backout_lambda.is_some() && i == self.config.n_layer / 2 {
+                middle = Some(x.clone());
             }
         }
-        if let Some((middle, lambda)) = backout {
+        if let (Some(lambda), Some(middle)) = (&self.backout_lambda, middle) {
             x = g.mix(&x, Scalar::Constant(1.0), &middle, learned(-1.0, lambda, 0));
         }
 
@@ -297,9 +318,19 @@ impl Attention {
         }
     }
 
-    /// `x` `[B, T, C]` attends to itself and to what `past` holds.
-    fn forward(&self, g: &Graph, x: &Tensor, ids: &Tensor, rotary: &RotaryTable, past: Option<Past>) -> Tensor {
-        let q = self.heads(&g.linear(x, &self.c_q)); // [B, T, H, D]
+    /// `x` `[B, T, C]` attends to itself and to what `past` holds. With `only` `[B]`, one position of each sequence does,
+    /// counted from its beginning: `[B, 1, C]`.
+    fn forward(
+        &self,
+        g: &Graph,
+        x: &Tensor,
+        ids: &Tensor,
+        rotary: &RotaryTable,
+        past: Option<Past>,
+        only: Option<&Tensor>,
+    ) -> Tensor {
+        let asking = only.map_or_else(|| x.clone(), |only| g.select_positions(x, only));
+        let q = self.heads(&g.linear(&asking, &self.c_q)); // [B, T or 1, H, D]
         let k = self.heads(&g.linear(x, &self.c_k)); // [B, T, K, D]
         let mut v = self.heads(&g.linear(x, &self.c_v));
         if let Some(embedding) = &self.value_embedding {
@@ -308,19 +339,23 @@ impl Attention {
         }
         let y = match past {
             None => {
-                let q = g.rotary_qk_norm(&q, rotary, None, self.qk_scale);
+                let q = g.rotary_qk_norm(&q, rotary, only, self.qk_scale);
                 let k = g.rotary_qk_norm(&k, rotary, None, self.qk_scale);
-                g.attention(&q, &k, &v, self.window)
+                match only {
+                    None => g.attention(&q, &k, &v, self.window),
+                    Some(only) => g.attention_cached(&q, &k, &v, self.window, only),
+                }
             }
             Some(past) => {
-                let q = g.rotary_qk_norm(&q, past.rotary, Some(past.starts), self.qk_scale);
+                let starts = only.unwrap_or(past.starts);
+                let q = g.rotary_qk_norm(&q, past.rotary, Some(starts), self.qk_scale);
                 let k = g.rotary_qk_norm(&k, past.rotary, Some(past.starts), self.qk_scale);
                 g.cache_write(past.keys, &k, past.starts);
                 g.cache_write(past.values, &v, past.starts);
-                g.attention_cached(&q, past.keys, past.values, self.window, past.starts)
+                g.attention_cached(&q, past.keys, past.values, self.window, starts)
             }
         };
-        g.linear(&y.reshape(x.shape()), &self.c_proj)
+        g.linear(&y.reshape(asking.shape()), &self.c_proj)
     }
 
     /// `[B, T, H·D]` as `[B, T, H, D]`.

@@ -2,7 +2,8 @@
 //!
 //! A token cannot be written faster than the weights and the keys and values it attends to can be read, and a batch not
 //! faster than its products can be multiplied; the percentage is of the greater of these times. Reading a prompt computes
-//! the logits of its last position alone.
+//! the logits of its last position alone, and of the last layer only keys and values for the others: that is what its
+//! FLOPs are counted for.
 
 use std::time::Instant;
 
@@ -79,13 +80,6 @@ impl Bench<'_> {
         self.facts.matmul_parameters as f64 * self.element()
     }
 
-    /// Keys of all layers that the query at `position` sees.
-    fn seen(&self, position: usize) -> f64 {
-        let windows = self.config.windows();
-        let seen = windows.iter().map(|window| window.saturating_add(1).min(position + 1));
-        seen.sum::<usize>() as f64
-    }
-
     fn prompt(&self) -> Vec<i32> {
         Tokens::random(self.config.vocab_size, 1)
             .batch(1, self.args.prompt_tokens)
@@ -94,10 +88,13 @@ impl Bench<'_> {
 
     fn prefill(&mut self) -> Result<()> {
         let tokens = self.args.prompt_tokens;
-        let head = (self.config.padded_vocab() * self.config.n_embd) as f64;
-        let matrices = self.facts.matmul_parameters as f64 - head;
-        let pairs: f64 = (0..tokens).map(|position| self.seen(position)).sum();
-        let flops = 2.0 * (matrices * tokens as f64 + head) + 4.0 * pairs * self.config.n_embd as f64;
+        let for_all = self.facts.prompt_parameters;
+        let for_last = self.facts.matmul_parameters - for_all;
+        let windows = self.config.windows();
+        let (last, before) = windows.split_last().expect("a model has a layer");
+        let pairs: f64 = (0..tokens).map(|position| seen(before, position)).sum();
+        let pairs = pairs + seen(&[*last], tokens - 1);
+        let flops = 2.0 * (for_all * tokens + for_last) as f64 + 4.0 * pairs * self.config.n_embd as f64;
         let mut timing = Timing::new(flops, self.weight_bytes());
         let prompt = self.prompt();
         let mut decoder = Decoder::new(self.gpt);
@@ -146,8 +143,8 @@ impl Bench<'_> {
             seconds.push((taken, look));
         }
         // Keys and values grow by little while this is measured: their mean counts.
-        let positions = first..decoder.length(0);
-        let seen = positions.clone().map(|position| self.seen(position)).sum::<f64>() / positions.len() as f64;
+        let (positions, windows) = (first..decoder.length(0), self.config.windows());
+        let seen = positions.clone().map(|position| seen(&windows, position)).sum::<f64>() / positions.len() as f64;
         let kv_bytes = batch as f64 * seen * 2.0 * self.config.kv_dim() as f64 * self.element();
         let flops = batch as f64 * (2.0 * self.facts.matmul_parameters as f64 + 4.0 * seen * self.config.n_embd as f64);
         let mut timing = Timing::new(flops, self.weight_bytes() + kv_bytes);
@@ -180,6 +177,12 @@ impl Bench<'_> {
         };
         self.lines.push(&shown, about, timing)
     }
+}
+
+/// Keys that the query at `position` sees in layers of these windows.
+fn seen(windows: &[usize], position: usize) -> f64 {
+    let seen = windows.iter().map(|window| window.saturating_add(1).min(position + 1));
+    seen.sum::<usize>() as f64
 }
 
 /// Shares of time by operation, where writing them down costs nothing.

@@ -167,7 +167,8 @@ pub struct BenchTrainArgs {
   ferrochat bench decode --depth 6 --head-dim 64 --batch 1,16 --json
   ferrochat bench decode --batch 1 --prompt-tokens 2000 --tokens 8 --dtype f32
 
-Bytes per token are those of all weights and of the keys and values that are attended to.")]
+Bytes per token are those of all weights and of the keys and values that are attended to. Of a prompt only what its last \
+token's logits need is computed, and only that is counted: the head and most of the last layer see one position.")]
 pub struct BenchDecodeArgs {
     /// Model.
     #[command(flatten)]

@@ -147,7 +147,7 @@ fn generation_goes_on_beyond_the_context() {
 }
 
 /// The best that this machine has, f32 on one thread and on two, and, for one model, AMX in software.
-fn cpus(arch: Arch) -> Vec<Device> {
+pub(crate) fn cpus(arch: Arch) -> Vec<Device> {
     let best = CpuOptions {
         threads: Some(2),
         ..CpuOptions::default()

@@ -7,6 +7,7 @@ mod decoding;
 mod gradient;
 #[path = "../../../tensor/tests/common/mod.rs"]
 mod kernels;
+mod prompts;
 mod training;
 
 use ferrochat_model::{Arch, Dials, Gpt, GptConfig, Rng};

@@ -208,9 +208,13 @@ impl<'a> Reader<'a> {
                     *id = token as i32;
                 }
             }
-            cache.expect(prefixes.iter().map(|prefix| prefix.len()).collect());
-            let ids = self.gpt.device().indices(&ids, [rows, before]);
-            self.gpt.forward_cached(&self.graph, &ids, &mut cache);
+            let lengths = prefixes.iter().map(|prefix| prefix.len());
+            let last: Vec<i32> = lengths.clone().map(|length| length as i32 - 1).collect();
+            cache.expect(lengths.collect());
+            let device = self.gpt.device();
+            let (ids, last) = (device.indices(&ids, [rows, before]), device.indices(&last, [rows]));
+            // Keys and values are all that is wanted; one state per row is the least there is.
+            self.gpt.forward_at(&self.graph, &ids, &last, Some(&mut cache));
         }
         Ok(cache)
     }

@@ -83,8 +83,8 @@ impl Run<'_> {
         // Lengths only shrink: blocks of the last length would never be used again.
         device.trim();
         let graph = Graph::inference(device);
-        let x = self.gpt.forward(&graph, &device.indices(&ids, [rows, time]));
-        let x = graph.select_positions(&x, &device.indices(&last, [rows]));
+        let (ids, last) = (device.indices(&ids, [rows, time]), device.indices(&last, [rows]));
+        let x = self.gpt.forward_at(&graph, &ids, &last, None);
         graph.logits(&x, &self.gpt.head()).download()
     }
 
