@@ -9,7 +9,7 @@ use ferrochat_model::{Checkpoint, Gpt, checkpoint};
 use ferrochat_tokenizer::Tokenizer;
 
 use crate::checkpoints::{sorted, trainer_of};
-use crate::cli::ModelArgs;
+use crate::cli::{ModelArgs, TalkArgs};
 use crate::errors::{refuse, usage};
 use crate::home::Home;
 use crate::sample::Start;
@@ -31,6 +31,21 @@ pub struct Trained {
     pub stage: &'static str,
     /// Optimizer steps that stage has done.
     pub step: u64,
+}
+
+impl TalkArgs {
+    /// The model that is meant, of the run that was worked on last where none is named.
+    ///
+    /// # Errors
+    /// There is no run.
+    pub fn resolve(self, home: &Home) -> Result<ModelArgs> {
+        Ok(ModelArgs {
+            run: self.run.map_or_else(|| runs::newest(home), Ok)?,
+            stage: self.stage,
+            step: self.step,
+            machine: self.machine,
+        })
+    }
 }
 
 /// Stages whose models one talks to unless another is named, the best first: as in the reference, what RL

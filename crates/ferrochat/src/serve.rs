@@ -4,11 +4,11 @@ use anyhow::Result;
 use ferrochat_server::{Options, Server, ServerError, ServerInfo};
 
 use crate::about::About;
-use crate::cli::{ModelArgs, ServeArgs};
+use crate::cli::ServeArgs;
 use crate::errors::{refuse, usage};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
-use crate::{model, output, python, runs};
+use crate::{model, output, python};
 
 /// `serve`
 ///
@@ -16,12 +16,7 @@ use crate::{model, output, python, runs};
 /// No such model, flags that cannot work, or a port that is taken.
 pub fn command(home: &Home, args: ServeArgs) -> Result<()> {
     check(&args)?;
-    let model = ModelArgs {
-        run: args.run.map_or_else(|| runs::newest(home), Ok)?,
-        stage: args.stage,
-        step: args.step,
-        machine: args.machine,
-    };
+    let model = args.model.resolve(home)?;
     let options = Options {
         host: args.host,
         port: args.port,

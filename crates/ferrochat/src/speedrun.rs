@@ -268,13 +268,7 @@ fn show_dialogues(run: &RunFolder) -> Result<()> {
 
 /// Lets a base model write and keeps what it wrote in the record, for the report.
 fn write_samples(home: &Home, run: &RunFolder, compute: &ComputeArgs) -> Result<()> {
-    let args = ModelArgs {
-        run: run.name.clone(),
-        stage: None,
-        step: None,
-        machine: MachineArgs::of(compute),
-    };
-    let trained = model::load(home, &args)?;
+    let trained = model::load(home, &ModelArgs::latest(&run.name, compute))?;
     let options = sample::usual(SAMPLES, 120);
     let texts = sample::texts(&trained.gpt, &trained.tokenizer, trained.start, "", &options)?;
     for text in &texts {

@@ -15,12 +15,12 @@ use ferrochat_tokenizer::Tokenizer;
 use crate::about::About;
 use crate::chat::screen::Screen;
 pub use crate::chat::screen::colours;
-use crate::cli::{ChatArgs, ComputeArgs, MachineArgs, ModelArgs};
+use crate::cli::{ChatArgs, ComputeArgs, ModelArgs};
 use crate::errors::{Interrupted, refuse, usage};
 use crate::home::Home;
 use crate::interrupt::Interrupt;
 use crate::model::{self, Trained};
-use crate::{output, python, runs};
+use crate::{output, python};
 
 /// `chat`
 ///
@@ -38,12 +38,7 @@ pub fn command(home: &Home, args: ChatArgs) -> Result<()> {
     if asked.as_ref().is_some_and(|text| text.trim().is_empty()) {
         refuse!("there is nothing to answer: the message is empty; give it with -p, or on stdin");
     }
-    let model = ModelArgs {
-        run: args.run.map_or_else(|| runs::newest(home), Ok)?,
-        stage: args.stage,
-        step: args.step,
-        machine: args.machine,
-    };
+    let model = args.model.resolve(home)?;
     let trained = model::load_to_talk(home, &model)?;
     let talker = Talker::new(&trained, options, tool)?;
     let system = args.system.filter(|text| !text.is_empty());
@@ -65,13 +60,7 @@ pub fn command(home: &Home, args: ChatArgs) -> Result<()> {
 /// # Errors
 /// No such model, or the terminal fails.
 pub fn talk(home: &Home, run: &str, compute: &ComputeArgs) -> Result<()> {
-    let model = ModelArgs {
-        run: run.to_owned(),
-        stage: None,
-        step: None,
-        machine: MachineArgs::of(compute),
-    };
-    let trained = model::load_to_talk(home, &model)?;
+    let trained = model::load_to_talk(home, &ModelArgs::latest(run, compute))?;
     let talker = Talker::new(&trained, ReplyOptions::default(), None)?;
     terminal::talk(&talker, &opening(run, &trained)?, None)
 }

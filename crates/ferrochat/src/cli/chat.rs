@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{MachineArgs, PythonArgs};
+use super::{PythonArgs, TalkArgs};
 
 /// `chat`
 #[derive(Args, Debug)]
@@ -20,18 +20,9 @@ each a line {\"content\": \"...\"} in the same order, 256 lines at a time; empty
 cannot be answered gets {\"error\": \"line 3: ...\"} in its place, the others are answered all the same, and the exit code is 1."
 )]
 pub struct ChatArgs {
-    /// The run that made the model [default: the run that was worked on last]
-    #[arg(long, value_name = "NAME")]
-    pub run: Option<String>,
-    /// The stage that made it: base, mid, sft, rl or dpo [default: sft, else mid, else base]
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Option<String>,
-    /// Its checkpoint after this many steps of that stage [default: the latest]
-    #[arg(long, value_name = "N")]
-    pub step: Option<u64>,
-    /// Machine.
+    /// Model.
     #[command(flatten)]
-    pub machine: MachineArgs,
+    pub model: TalkArgs,
     /// Answer this message and end
     #[arg(short, long, value_name = "TEXT", conflicts_with = "jsonl")]
     pub prompt: Option<String>,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{MachineArgs, PythonArgs};
+use super::{PythonArgs, TalkArgs};
 
 /// `serve`
 #[derive(Args, Debug)]
@@ -26,18 +26,9 @@ use super::{MachineArgs, PythonArgs};
 Ctrl-C or SIGTERM ends it: answers in progress get five seconds. The exit code is then 0."
 )]
 pub struct ServeArgs {
-    /// The run that made the model [default: the run that was worked on last]
-    #[arg(long, value_name = "NAME")]
-    pub run: Option<String>,
-    /// The stage that made it: base, mid, sft, rl or dpo [default: sft, else mid, else base]
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Option<String>,
-    /// Its checkpoint after this many steps of that stage [default: the latest]
-    #[arg(long, value_name = "N")]
-    pub step: Option<u64>,
-    /// Machine.
+    /// Model.
     #[command(flatten)]
-    pub machine: MachineArgs,
+    pub model: TalkArgs,
     /// Address to listen on; 0.0.0.0 or :: opens it to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub host: String,

@@ -96,3 +96,32 @@ pub struct ModelArgs {
     #[command(flatten)]
     pub machine: MachineArgs,
 }
+
+impl ModelArgs {
+    /// The latest model of a run.
+    pub fn latest(run: &str, compute: &ComputeArgs) -> ModelArgs {
+        ModelArgs {
+            run: run.to_owned(),
+            stage: None,
+            step: None,
+            machine: MachineArgs::of(compute),
+        }
+    }
+}
+
+/// A model to talk to.
+#[derive(Args, Clone, Debug)]
+pub struct TalkArgs {
+    /// The run that made the model [default: the run that was worked on last]
+    #[arg(long, value_name = "NAME")]
+    pub run: Option<String>,
+    /// The stage that made it: base, mid, sft, rl or dpo [default: sft, else mid, else base]
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<String>,
+    /// Its checkpoint after this many steps of that stage [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub step: Option<u64>,
+    /// Machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
