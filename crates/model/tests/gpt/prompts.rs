@@ -36,6 +36,10 @@ fn fresh(gpt: &Gpt, lengths: &[usize]) -> KvCache {
 fn last_positions_alone_have_the_bits_that_they_have_among_all() {
     for arch in ARCHS {
         for (device, shape) in decoding::cpus(arch).iter().flat_map(|d| SHAPES.map(|shape| (d, shape))) {
+            // AMX in software is slow.
+            if device.name().contains("amx") && shape != SHAPES[2] {
+                continue;
+            }
             let gpt = random(device, &config(arch, shape));
             let g = Graph::inference(device);
             for lengths in [&[290, 1, 131, 260, 17][..], &[1, 1], &[64]] {
