@@ -3,10 +3,11 @@
 //!
 //! Neither what a reply says nor what it draws depends on the others. Knows ids and turns, not who asks.
 
+mod queue;
+mod tools;
+
 use std::collections::VecDeque;
-use std::iter::repeat_n;
 use std::rc::Rc;
-use std::time::Duration;
 
 use ferrochat_model::{Choice, Decoder, GenerateError, Prompts, Sampler, Sampling};
 use ferrochat_tokenizer::Tokenizer;
@@ -22,12 +23,6 @@ const LONGEST: usize = 1 << 20;
 
 /// Replies to one prompt at most.
 const MOST_SAMPLES: usize = 1 << 16;
-
-/// Tokens of prompts that are processed together, filling included: more of them make it no faster.
-const PREFILL: usize = 4096;
-
-/// How long a step waits for the result of a tool where there is nothing else to do.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,162 +232,6 @@ impl<'a> Batcher<'a> {
         }
     }
 
-    /// Begins replies, one group of prompts at most. False if none can begin now.
-    fn begin(&mut self, events: &mut Vec<Event>) -> bool {
-        let Some(front) = self.waiting.front() else {
-            return false;
-        };
-        if front.request.max_tokens == 0 {
-            self.refuse_front(Stopped::Length, events);
-            return true;
-        }
-        let enough = self.make_ready() && self.begin_ready(events);
-        if !enough && self.live.is_empty() {
-            // It will not be better later.
-            self.refuse_front(Stopped::Memory, events);
-            return true;
-        }
-        enough
-    }
-
-    /// Processes the prompt at the front, and others of similar length as far as there are rows for them. False if
-    /// there is no memory.
-    fn make_ready(&mut self) -> bool {
-        let free = self.rows - self.live.len();
-        let Some(front) = self.waiting.front() else {
-            return false;
-        };
-        if front.ready.is_some() {
-            return true;
-        }
-        let (mut shortest, mut longest) = (front.ids.len(), front.ids.len());
-        let (mut count, mut samples) = (0, 0);
-        for waiting in &self.waiting {
-            let length = waiting.ids.len();
-            (shortest, longest) = (shortest.min(length), longest.max(length));
-            let fits = longest - shortest <= 16 + longest / 8 && longest * (count + 1) <= PREFILL;
-            if count > 0 && !(fits && samples < free && waiting.ready.is_none() && waiting.request.max_tokens > 0) {
-                break;
-            }
-            count += 1;
-            samples += waiting.request.samples;
-        }
-        while count > 0 {
-            let group = self.waiting.iter().take(count);
-            let prompts: Vec<&[i32]> = group.map(|waiting| waiting.ids.as_slice()).collect();
-            if let Ok(prompts) = self.decoder.prefill(&prompts) {
-                let prompts = Rc::new(prompts);
-                for (index, waiting) in self.waiting.iter_mut().take(count).enumerate() {
-                    waiting.ready = Some((Rc::clone(&prompts), index));
-                }
-                return true;
-            }
-            count /= 2;
-        }
-        false
-    }
-
-    /// Gives rows to replies whose prompts were processed together. False if there is no memory.
-    fn begin_ready(&mut self, events: &mut Vec<Event>) -> bool {
-        let Some((prompts, _)) = self.waiting.front().and_then(|front| front.ready.clone()) else {
-            return false;
-        };
-        let mut chosen = Vec::new();
-        for waiting in &self.waiting {
-            let Some((_, index)) = waiting.ready.as_ref().filter(|ready| Rc::ptr_eq(&ready.0, &prompts)) else {
-                break;
-            };
-            chosen.extend(repeat_n(*index, waiting.request.samples - waiting.begun));
-        }
-        chosen.truncate(self.rows - self.live.len());
-        while self.decoder.append(&prompts, &chosen).is_err() {
-            chosen.truncate(chosen.len() / 2);
-            if chosen.is_empty() {
-                return false;
-            }
-        }
-        let (first_row, first) = (self.live.len(), events.len());
-        for _ in &chosen {
-            let waiting = self.waiting.front().expect("as many wait as were chosen");
-            let sample = waiting.begun;
-            let prompt: &[u32] = if self.calls.is_some() {
-                &waiting.request.prompt
-            } else {
-                &[]
-            };
-            self.live.push(Live {
-                id: waiting.id,
-                prompt: prompt.into(),
-                sample,
-                turn: self.turn(waiting, sample),
-                sampler: Sampler::new(
-                    &waiting.request.sampling,
-                    waiting.request.stream.wrapping_add(sample as u64),
-                ),
-                next: 0,
-            });
-            let waiting = self.waiting.front_mut().expect("as many wait as were chosen");
-            waiting.begun += 1;
-            if waiting.begun == waiting.request.samples {
-                self.waiting.pop_front();
-            }
-        }
-        let begun = &mut self.live[first_row..];
-        let choices = choices_of(chosen.into_iter().zip(begun.iter_mut()));
-        let mut chosen = prompts.choose(&choices).into_iter();
-        events.extend(begun.iter_mut().map(|live| live.step(&mut chosen)));
-        self.settle(first_row, first, events);
-        true
-    }
-
-    /// Looks what the tools have said; waits for it where there is nothing else to do.
-    fn hear(&mut self) {
-        let Some(calls) = &mut self.calls else { return };
-        let waits = self.parked.iter().all(|parked| parked.call.is_some());
-        let idle = self.live.is_empty() && self.waiting.is_empty() && waits && !self.parked.is_empty();
-        let mut patience = if idle { PATIENCE } else { Duration::ZERO };
-        while let Some((number, result)) = calls.result(patience) {
-            patience = Duration::ZERO;
-            // None has this number if it was cancelled.
-            if let Some(parked) = self.parked.iter_mut().find(|parked| parked.call == Some(number)) {
-                parked.call = None;
-                parked.live.turn.answered(result.as_deref());
-            }
-        }
-    }
-
-    /// A reply whose tool has spoken goes on. False if there is none, or no memory for it.
-    fn resume(&mut self, events: &mut Vec<Event>) -> bool {
-        let Some(at) = self.parked.iter().position(|parked| parked.call.is_none()) else {
-            return false;
-        };
-        let live = &self.parked[at].live;
-        let read = live.prompt.iter().chain(live.turn.ids()).map(|&id| id as i32);
-        let read: Vec<i32> = read.collect();
-        let prefilled = self.decoder.prefill(&[&read]);
-        let ready = prefilled.and_then(|prompt| self.decoder.append(&prompt, &[0]).map(|()| prompt));
-        let Ok(prompt) = ready else {
-            if self.live.is_empty() {
-                // It will not be better later.
-                let mut live = self.parked.remove(at).live;
-                events.push(Event {
-                    id: live.id,
-                    delta: live.turn.stop(Stopped::Memory),
-                    reply: Some(live.turn.into_reply()),
-                });
-                return true;
-            }
-            return false;
-        };
-        let (row, first) = (self.live.len(), events.len());
-        self.live.push(self.parked.remove(at).live);
-        let choices = choices_of(std::iter::once((0, &mut self.live[row])));
-        let mut chosen = prompt.choose(&choices).into_iter();
-        events.push(self.live[row].step(&mut chosen));
-        self.settle(row, first, events);
-        true
-    }
-
     /// Takes the rows out that have ended, or wait for a tool; `events[first..]` are those of the rows from `first_row`
     /// on.
     fn settle(&mut self, first_row: usize, first: usize, events: &mut [Event]) {
@@ -413,21 +252,6 @@ impl<'a> Batcher<'a> {
     fn remove(&mut self, row: usize) -> Live<'a> {
         self.decoder.swap_remove(row);
         self.live.swap_remove(row)
-    }
-
-    /// Ends all replies of the first request that have not begun.
-    fn refuse_front(&mut self, why: Stopped, events: &mut Vec<Event>) {
-        let Some(waiting) = self.waiting.pop_front() else {
-            return;
-        };
-        for sample in waiting.begun..waiting.request.samples {
-            let mut turn = self.turn(&waiting, sample);
-            events.push(Event {
-                id: waiting.id,
-                delta: turn.stop(why),
-                reply: Some(turn.into_reply()),
-            });
-        }
     }
 
     fn turn(&self, waiting: &Waiting, sample: usize) -> Turn<'a> {
