@@ -37,6 +37,8 @@ pub struct Case {
     /// How often a number on the way to a result or gradient is rounded to the compute type,
     /// beside the result itself.
     pub inner_roundings: usize,
+    /// How often more than that on the way to a parameter's gradient.
+    pub param_roundings: usize,
     /// Whether the first result is a loss, where the backward pass begins with 1.
     pub is_loss: bool,
     /// The operation.
@@ -109,6 +111,7 @@ impl Case {
         }
         for (i, param) in params.iter().enumerate() {
             let grad = param.grad().expect("every parameter of a case has a gradient");
+            let inner_roundings = inner_roundings + self.param_roundings;
             collect(format!("gradient of parameter {i}{uses}"), &grad, inner_roundings);
         }
     }

@@ -93,6 +93,7 @@ impl Cases {
             params,
             longest_sum,
             inner_roundings: 0,
+            param_roundings: 0,
             is_loss: false,
             apply: Box::new(move |g, x, p| vec![apply(g, x, p)]),
         });
@@ -384,8 +385,9 @@ impl Cases {
             inputs: vec![x],
             params: vec![head],
             longest_sum: rows.max(channels).max(vocab),
-            // The gradient of the logits; inputs times a row's factor.
-            inner_roundings: 2,
+            // The gradient of the logits; for the head's, inputs times a row's factor as well.
+            inner_roundings: 1,
+            param_roundings: 1,
             is_loss: true,
             apply: Box::new(move |g, x, p| {
                 let targets = g.device().indices(&targets, [batch, time]);
