@@ -7,6 +7,7 @@ mod decoding;
 mod gradient;
 #[path = "../../../tensor/tests/common/mod.rs"]
 mod kernels;
+mod precision;
 mod prompts;
 mod training;
 
