@@ -61,6 +61,7 @@ pub fn command(home: &Home, args: &TasksArgs) -> Result<()> {
     for Asked { options, .. } in &mut asked {
         options.temperature = args.temperature;
         options.top_k = (args.top_k > 0).then_some(args.top_k);
+        options.seed = args.sample_seed;
         options.max_new_tokens = args.max_new_tokens.unwrap_or(options.max_new_tokens);
         options.batch = args.batch_size.unwrap_or(options.batch);
         options.tool.clone_from(&tool);

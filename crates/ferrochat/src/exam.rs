@@ -105,6 +105,7 @@ impl Asked {
         flag("--max-new-tokens", self.options.max_new_tokens.to_string());
         if self.options.temperature > 0.0 {
             flag("--temperature", self.options.temperature.to_string());
+            flag("--sample-seed", self.options.seed.to_string());
         }
         let usual = MeasureOptions::default();
         if self.options.samples != usual.samples {

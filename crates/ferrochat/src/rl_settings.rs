@@ -18,7 +18,7 @@ pub struct RlFlags {
     #[arg(long, value_name = "TASK")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// Folder of the tasks' files
+    /// Folder of the tasks' files [default: what `data fetch` brought]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks_dir: Option<PathBuf>,

@@ -50,7 +50,7 @@ impl Talks {
         if !named {
             if base.data.is_some() {
                 refuse!(
-                    "{stage} needs conversations: give --conversations FILE, or --tasks with --tasks-dir; the base model read {}, which has none",
+                    "{stage} needs conversations: give --conversations FILE, or --tasks LIST; the base model read {}, which has none",
                     base.data.as_deref().unwrap_or(Path::new("")).display()
                 );
             }

@@ -5,6 +5,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::data_sets;
 use crate::errors::refuse;
 use crate::settings::{finite, gone_on, layered, object};
 
@@ -26,10 +27,10 @@ pub struct TuneFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_conversations: Option<String>,
     /// Training parts of tasks to mix in, such as gsm8k*4,mmlu*3,arc-easy,arc-challenge; `*N`: N times per epoch
-    #[arg(long, value_name = "LIST", requires = "tasks_dir")]
+    #[arg(long, value_name = "LIST")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<String>,
-    /// Folder of the tasks' files
+    /// Folder of the tasks' files [default: what `data fetch` brought]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks_dir: Option<String>,
@@ -211,7 +212,11 @@ impl TuneSettings {
         let date = flags.recipe.as_ref().or(preset.recipe.as_ref());
         let recipe = recipe(stage, date.unwrap_or(&defaults.recipe))?;
         let flags = flags.with_absolute_paths()?;
-        let settings: TuneSettings = layered(&[object(&defaults), object(&recipe), object(preset), object(&flags)]);
+        let layers = [object(&defaults), object(&recipe), object(preset), object(&flags)];
+        let mut settings: TuneSettings = layered(&layers);
+        if settings.tasks.is_some() && settings.tasks_dir.is_none() {
+            settings.tasks_dir = Some(data_sets::usual_folder()?.to_string_lossy().into_owned());
+        }
         settings.check()?;
         Ok(settings)
     }
@@ -271,10 +276,10 @@ impl TuneFlags {
                 .map_or((path, None), |(name, times)| (name, Some(times)));
             let path = match times {
                 Some(times) if !std::path::Path::new(path).exists() => {
-                    let place = crate::data_sets::resolve(flag, std::path::Path::new(name))?;
+                    let place = data_sets::resolve(flag, std::path::Path::new(name))?;
                     format!("{}*{times}", place.to_string_lossy())
                 }
-                _ => crate::data_sets::resolve(flag, std::path::Path::new(path))?
+                _ => data_sets::resolve(flag, std::path::Path::new(path))?
                     .to_string_lossy()
                     .into_owned(),
             };

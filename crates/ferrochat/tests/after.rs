@@ -245,26 +245,39 @@ fn pairs_of_a_file_are_learned_and_must_stay_the_same() {
 #[test]
 fn gsm8k_is_practised_from_a_folder() {
     let place = trained();
-    let folder = place.folder.path().join("tasks/gsm8k");
+    // Where `data fetch gsm8k` would bring it.
+    let folder = place.home().join("cache/datasets/gsm8k");
     std::fs::create_dir_all(&folder).unwrap();
     let items = "{\"question\": \"1 + 1?\", \"answer\": \"It is <<1+1=2>>2.\\n#### 2\"}\n".repeat(3);
     for split in ["train", "test"] {
         std::fs::write(folder.join(format!("{split}.jsonl")), &items).unwrap();
     }
-    let tasks = place.folder.path().join("tasks");
-    let flags = [
-        "--task",
-        "gsm8k",
-        "--tasks-dir",
-        tasks.to_str().unwrap(),
-        "--num-iterations",
-        "2",
-    ];
+    let flags = ["--task", "gsm8k", "--num-iterations", "2"];
     let mut args = RL.to_vec();
     let task = args.iter().position(|&arg| arg == "--task").unwrap();
     args.drain(task..task + 4);
     place.succeed(&with(&args, &flags));
     assert_eq!(metrics(&stage(&place, "base", "rl")).len(), 3);
+
+    // The other stages learn from the same folder, and remember where it was.
+    let sft = [
+        "train",
+        "sft",
+        "--run",
+        "base",
+        "--tasks",
+        "gsm8k",
+        "--identity-epochs",
+        "0",
+    ];
+    place.succeed(&with(
+        &sft,
+        &["--num-iterations", "2", "--eval-tokens", "64", "--fresh"],
+    ));
+    let record = std::fs::read_to_string(stage(&place, "base", "sft").join("stage.json")).unwrap();
+    assert!(record.contains("cache/datasets\""), "{record}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    place.refused(&with(&sft, &["--fresh"]), 2, &["GSM8K", "data fetch gsm8k"]);
 }
 
 #[test]
@@ -272,7 +285,7 @@ fn what_cannot_be_is_refused() {
     let place = trained();
     let rl = |flags: &[&str], about: &[&str]| place.refused(&with(RL, flags), 2, about);
     rl(&["--task", "poems"], &["\"poems\"", "word_problem"]);
-    rl(&["--task", "gsm8k"], &["--tasks-dir"]);
+    rl(&["--task", "gsm8k"], &["GSM8K", "data fetch gsm8k"]);
     rl(&["--num-samples", "1"], &["--num-samples 1"]);
     rl(&["--examples-per-step", "9"], &["--examples-per-step 9", "8"]);
     rl(&["--max-new-tokens", "257"], &["--max-new-tokens 257", "256"]);

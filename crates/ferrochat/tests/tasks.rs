@@ -63,11 +63,11 @@ fn scores_are_shown_and_remembered() {
         "1,4",
         "--temperature",
         "1",
-        "--dump",
-        "said.jsonl",
         "--json",
     ];
-    let json = place.succeed(&with(&with(EVAL, &["--task", "humaneval"]), &with(&sets, &several)));
+    let several = with(&with(EVAL, &["--task", "humaneval"]), &with(&sets, &several));
+    let seven = ["--sample-seed", "7", "--dump", "said.jsonl"];
+    let json = place.succeed(&with(&several, &seven));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["tasks"][0]["samples"], 4);
     assert_eq!(json["tasks"][0]["pass_at_k"].as_array().unwrap().len(), 4);
@@ -101,10 +101,14 @@ fn scores_are_shown_and_remembered() {
     for word in ["--samples", "--temperature", "--max-new-tokens"] {
         assert!(command.contains(&word), "{command:?}");
     }
+    assert!(command.windows(2).any(|pair| pair == &seven[..2]), "{command:?}");
     // The line does what it says, and comes to the same.
     let again = place.succeed(&with(&command, &["--json"]));
     let again: Value = serde_json::from_str(&again).unwrap();
     assert_eq!(again["tasks"][0]["pass_at_k"], json["tasks"][0]["pass_at_k"]);
+    place.succeed(&with(&several, &["--dump", "other.jsonl"]));
+    let other = std::fs::read_to_string(place.folder.path().join("other.jsonl")).unwrap();
+    assert_ne!(said, other, "another seed draws other answers");
 }
 
 #[test]

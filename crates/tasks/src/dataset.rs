@@ -262,9 +262,11 @@ impl Dataset {
             })
             .collect();
         Err(TaskError::Missing(format!(
-            "the {split} split of {self} is not in {}; expected there, or in tasks/ or task_data/ in it: {}",
+            "the {split} split of {self} is not in {}; expected there, or in tasks/ or task_data/ in it: {}; `ferrochat \
+             data fetch {}` brings it",
             folder.display(),
-            places.join(" or ")
+            places.join(" or "),
+            self.fetched_as()
         )))
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use ferrochat_tasks::MeasureOptions;
 
 use super::{ModelArgs, PythonArgs};
 
@@ -98,6 +99,9 @@ pub struct TasksArgs {
     /// Sample among this many likeliest tokens; 0: among all
     #[arg(long, value_name = "K", default_value_t = 50)]
     pub top_k: usize,
+    /// With --temperature: equal seeds draw equal answers
+    #[arg(long, value_name = "S", default_value_t = MeasureOptions::default().seed)]
+    pub sample_seed: u64,
     /// Answers written, or questions read, at once [default: 16, of the world's 128]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,

@@ -56,9 +56,9 @@ pub struct MixArgs {
     #[arg(long, value_name = "PATH")]
     pub val_conversations: Option<String>,
     /// Training parts of tasks to mix in, such as gsm8k*4,mmlu*3,arc-easy,arc-challenge; `*N`: N times per epoch
-    #[arg(long, value_name = "LIST", requires = "tasks_dir")]
+    #[arg(long, value_name = "LIST")]
     pub tasks: Option<String>,
-    /// Folder of the tasks' files
+    /// Folder of the tasks' files [default: what `data fetch` brought]
     #[arg(long, value_name = "DIR")]
     pub tasks_dir: Option<String>,
     /// Optimizer steps of mid-training [default: the preset's, else one epoch]

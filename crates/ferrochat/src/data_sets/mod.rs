@@ -23,6 +23,14 @@ pub fn folder(home: &Home) -> PathBuf {
     home.cache.join("datasets")
 }
 
+/// That of the home folder that everything uses: where `--tasks-dir` is absent.
+///
+/// # Errors
+/// There is no home folder.
+pub fn usual_folder() -> Result<PathBuf> {
+    Ok(folder(&Home::from_environment()?))
+}
+
 /// `data list`
 ///
 /// # Errors
@@ -121,7 +129,7 @@ pub fn resolve(flag: &str, path: &Path) -> Result<PathBuf> {
     let Some(set) = named.filter(|_| !path.exists()) else {
         return std::path::absolute(path).map_err(|error| usage(format!("--{flag}: {error}")));
     };
-    let folder = folder(&Home::from_environment()?);
+    let folder = usual_folder()?;
     let root = folder.join(set.folder);
     let place = match (flag, set.files) {
         ("tasks-dir", Files::Tables(_)) => folder.clone(),

@@ -29,7 +29,7 @@ use crate::interrupt::Interrupt;
 use crate::metrics::{self, Line};
 use crate::rl_settings::RlSettings;
 use crate::training::{Chain, Learned, Lesson, Moment, Order, Padded, Passes, is_due};
-use crate::{format, identity, output, presets, record, source};
+use crate::{data_sets, format, identity, output, presets, record, source};
 use questions::{Asked, Questions};
 
 /// The stages that RL begins from, where no flag says which.
@@ -155,10 +155,8 @@ fn tasks(chain: &Chain, settings: &RlSettings) -> Result<[Arc<dyn Task>; 2]> {
             task(Split::Heldout, WORLD_SEED, settings.eval_examples),
         ]
     } else if let Ok(dataset) = name.parse::<Dataset>() {
-        let Some(folder) = &settings.tasks_dir else {
-            refuse!("{dataset} needs its files: give --tasks-dir with the folder that holds them");
-        };
-        let open = |split| dataset.open(folder, split).map_err(usage);
+        let folder = settings.tasks_dir.clone().map_or_else(data_sets::usual_folder, Ok)?;
+        let open = |split| dataset.open(&folder, split).map_err(usage);
         [open(TaskSplit::Train)?, open(TaskSplit::Test)?]
     } else {
         let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
