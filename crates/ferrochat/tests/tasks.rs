@@ -56,15 +56,7 @@ fn scores_are_shown_and_remembered() {
         "{told}"
     );
 
-    let several = [
-        "--samples",
-        "4",
-        "--k",
-        "1,4",
-        "--temperature",
-        "1",
-        "--json",
-    ];
+    let several = ["--samples", "4", "--k", "1,4", "--temperature", "1", "--json"];
     let several = with(&with(EVAL, &["--task", "humaneval"]), &with(&sets, &several));
     let seven = ["--sample-seed", "7", "--dump", "said.jsonl"];
     let json = place.succeed(&with(&several, &seven));
