@@ -20,7 +20,7 @@ use crate::ops::optimizer::{AdamwStep, NormRule};
 
 /// Stores or adds.
 fn epilogue(accumulate: bool) -> Epilogue {
-    Epilogue { alpha: 1.0, accumulate }
+    if accumulate { Epilogue::ADD } else { Epilogue::STORE }
 }
 
 impl Backend for Cpu {

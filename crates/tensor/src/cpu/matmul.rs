@@ -35,7 +35,7 @@ mod tests;
 
 use half::bf16;
 
-use self::blocking::{MAX_COLS, MAX_ROWS, cut};
+use self::blocking::{MAX_COLS, MAX_ROWS};
 use self::epilogue::Output;
 pub(crate) use self::epilogue::{EachTile, Epilogue, Tile};
 use self::kernel::Kernel;
@@ -44,7 +44,8 @@ pub(crate) use self::micros::{LeftRows, Micros, ROW, RightPanels, transposed_squ
 use self::pack::{Encoding, pack_panels};
 pub(crate) use self::peak::peak;
 use self::product::Product;
-pub(crate) use self::scratch::{Scratch, TileScratch};
+pub(crate) use self::scratch::Scratch;
+use self::scratch::TileScratch;
 pub(crate) use self::slabs::SharedScratch;
 pub(crate) use self::view::{Element, MatrixMut, MatrixRef, View, ViewMut};
 use super::isa::Isa;
@@ -206,16 +207,10 @@ pub(crate) fn matmul_by_own_transposition<'a>(
 
 fn multiply(pool: &Pool, product: &Product<'_>) {
     let (m, n) = (product.m, product.n);
-    let (rows, cols) = product.tile_shape();
-    if let Some(cut) = cut(
-        (m, n),
-        product.units(),
-        product.kernel,
-        (rows, cols),
-        product.can_share(),
-    ) {
+    if let Some(cut) = product.cut() {
         return slabs::multiply(pool, product, cut);
     }
+    let (rows, cols) = product.tile_shape();
     let across = n.div_ceil(cols);
     pool.run_with_worker(m.div_ceil(rows) * across, &|tile, worker| {
         let (top, left) = (tile / across * rows, tile % across * cols);
@@ -249,28 +244,4 @@ pub(crate) fn matmul_each<'a>(
         // SAFETY: nothing is stored.
         unsafe { product.tile(top..m.min(top + rows), left..n.min(left + cols), scratch) };
     });
-}
-
-/// [`matmul`] on the calling thread alone, every tile by itself: what its ways of sharing work are compared with.
-///
-/// # Panics
-/// As [`matmul`].
-#[cfg(test)]
-pub(crate) fn tile_matmul<'a>(
-    isa: Isa,
-    a: impl Into<MatrixRef<'a>>,
-    b: impl Into<Rhs<'a>>,
-    c: impl Into<MatrixMut<'a>>,
-    epilogue: Epilogue,
-    scratch: &mut TileScratch,
-) {
-    let product = Product::new(isa, a.into(), b.into(), Output::Matrix(c.into(), epilogue));
-    let (m, n) = (product.m, product.n);
-    for top in (0..m).step_by(MAX_ROWS) {
-        for left in (0..n).step_by(MAX_COLS) {
-            let (rows, cols) = (top..m.min(top + MAX_ROWS), left..n.min(left + MAX_COLS));
-            // SAFETY: one tile after the other.
-            unsafe { product.tile(rows, cols, scratch) };
-        }
-    }
 }

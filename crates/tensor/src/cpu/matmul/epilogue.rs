@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use half::bf16;
 
+use super::panels::Sums;
 use super::view::{Element, MatrixMut};
 use crate::cpu::isa::Isa;
 
@@ -23,7 +24,6 @@ impl Epilogue {
         accumulate: false,
     };
     /// `C += A · B`.
-    #[cfg(test)]
     pub(crate) const ADD: Self = Self {
         alpha: 1.0,
         accumulate: true,
@@ -57,6 +57,19 @@ impl Output<'_> {
             Self::Matrix(MatrixMut::F32(c), _) => c.prefetch(rows, cols),
             Self::Matrix(MatrixMut::Bf16(c), _) => c.prefetch(rows, cols),
             Self::Symmetric(..) | Self::Each(_) => {}
+        }
+    }
+
+    /// Where the sums of these rows and columns may go at once, if what microkernels do is all that is done with them. `from_c`
+    /// says whether those that add begin their sums with C instead of adding it to them.
+    pub(super) fn direct(&self, rows: &Range<usize>, cols: &Range<usize>, from_c: bool) -> Option<Sums> {
+        match self {
+            Self::Matrix(MatrixMut::F32(c), epilogue) if epilogue.alpha == 1.0 && !(from_c && epilogue.accumulate) => {
+                let (first, stride) = c.corner(rows, cols);
+                let add = epilogue.accumulate;
+                Some(Sums { first, stride, add })
+            }
+            _ => None,
         }
     }
 

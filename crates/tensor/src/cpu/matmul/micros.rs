@@ -10,7 +10,6 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::blocking::MAX_K;
 use super::kernel::{A_STRIDE, Kernel, Session};
 use super::pack::{Encoding, pack_panels, pack_rows};
 use super::transpose::{self, transpose};
@@ -18,6 +17,8 @@ use super::view::{Element, View};
 use super::{MatrixRef, Precision, prepare};
 use crate::cpu::isa::Isa;
 
+/// Units of k in a chunk of a left operand.
+const MAX_K: usize = 256;
 /// Units from one row of a left operand to the next.
 pub(crate) const ROW: usize = A_STRIDE;
 

@@ -114,6 +114,19 @@ pub(super) fn pack_panels(isa: Isa, encoding: Encoding, lines: MatrixRef<'_>, wi
             return;
         }
     }
+    if let (MatrixRef::F32(lines), Encoding::Wide) = (&lines, encoding)
+        && lines.row_stride == 1
+    {
+        let done = match width {
+            12 => side_by_side::pack_wide::<12>(isa, lines, lines.cols, dst),
+            16 => side_by_side::pack_wide::<16>(isa, lines, lines.cols, dst),
+            32 => side_by_side::pack_wide::<32>(isa, lines, lines.cols, dst),
+            _ => false,
+        };
+        if done {
+            return;
+        }
+    }
     match width {
         4 => dispatch!(isa, encoding, lines, panels4, isa, dst),
         6 => dispatch!(isa, encoding, lines, panels6, isa, dst),

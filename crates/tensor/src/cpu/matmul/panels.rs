@@ -2,17 +2,15 @@
 //!
 //! Must never know where blocks come from and sums go.
 
-use std::ops::Range;
-
 use half::bf16;
 
 use super::kernel::{A_STRIDE, Kernel, Session};
 use super::view::View;
 
-/// How a block of A lies in memory.
+/// How a panel of A lies in memory.
 #[derive(Clone, Copy)]
 pub(super) enum Left<'a> {
-    /// `[panel][unit][mr]`
+    /// `[unit][mr]`
     ByK(&'a [u32]),
     /// `[row][A_STRIDE]`
     ByRows(&'a [u32]),
@@ -20,7 +18,7 @@ pub(super) enum Left<'a> {
     InPlace(View<'a, bf16>),
 }
 
-/// Blocks of A and B.
+/// A panel of A and a block of B.
 pub(super) struct Panels<'a> {
     pub(super) a: Left<'a>,
     pub(super) b: &'a [u32],
@@ -30,43 +28,52 @@ pub(super) struct Panels<'a> {
     pub(super) count: usize,
 }
 
+/// Where the product of a panel of A goes.
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    pub(super) first: *mut f32,
+    /// From one row to the next.
+    pub(super) stride: usize,
+    /// Whether it is added.
+    pub(super) add: bool,
+}
+
 impl Panels<'_> {
-    /// Adds (`add`) or writes the product of the rows `band` of A, a panel of them, to `sums`, whose rows are `stride`
-    /// apart. The CPU has the kernel's instruction set.
-    pub(super) fn multiply(
+    /// Adds or writes the product of `height` rows of A and `width` columns of B, in whole panels.
+    ///
+    /// # Safety
+    /// The CPU has the kernel's instruction set. That part of the sums exists and is nobody else's meanwhile.
+    pub(super) unsafe fn multiply(
         &self,
         session: &mut Session,
         kernel: &Kernel,
-        band: Range<usize>,
-        sums: &mut [f32],
-        stride: usize,
-        add: bool,
+        (height, width): (usize, usize),
+        sums: Sums,
     ) {
         let (mr, nr) = (kernel.mr, kernel.nr);
-        let (top, height) = (band.start, band.len());
-        assert!(height * stride <= sums.len() && stride.is_multiple_of(nr));
+        let Sums { first, stride, add } = sums;
+        assert!(height <= mr && width.is_multiple_of(nr));
         for units in kernel.parts(self.count) {
             let add = add || units.start > 0;
-            // SAFETY: `Product::new` checked the level.
+            // SAFETY: the caller's promise.
             unsafe { session.prepare(height, units.len()) };
-            let sums = sums.as_mut_ptr();
-            let columns = (0..stride).step_by(nr).enumerate().map(|(panel, left)| {
+            let columns = (0..width).step_by(nr).enumerate().map(|(panel, left)| {
                 let b = &self.b[panel * self.panel_stride..][units.start * nr..units.end * nr];
-                // SAFETY: inside the sums by the assertion above.
-                (b.as_ptr(), unsafe { sums.add(left) })
+                // SAFETY: inside the sums' first row.
+                (b.as_ptr(), unsafe { first.add(left) })
             });
-            // SAFETY, for all calls of microkernels below: `Product::new` checked the level; the slices have the
-            // extents that the kernel reads, and `height` rows of `sums` lie inside it by the assertion above.
+            // SAFETY, for all calls of microkernels below: the level and the sums are the caller's promise; the slices have
+            // the extents that the kernel reads.
             match self.a {
                 Left::ByK(a) => {
-                    let a = &a[top * self.count + units.start * mr..(top + mr) * self.count];
+                    let a = &a[units.start * mr..units.end * mr];
                     for (b, c) in columns {
                         // SAFETY: see above.
                         unsafe { kernel.by_k[height - 1](units.len(), a.as_ptr(), b, c, stride, add) };
                     }
                 }
                 Left::ByRows(a) => {
-                    let a = &a[top * A_STRIDE + units.start..][..(height - 1) * A_STRIDE + units.len()];
+                    let a = &a[units.start..][..(height - 1) * A_STRIDE + units.len()];
                     for (b, c) in columns {
                         // SAFETY: see above.
                         unsafe { kernel.by_rows[height - 1](units.len(), a.as_ptr(), b, c, stride, add) };
@@ -74,7 +81,7 @@ impl Panels<'_> {
                 }
                 Left::InPlace(a) => {
                     let tiles = kernel.tiles.expect("only kernels on tile registers read A in place");
-                    let a = a.part(top..top + height, 2 * units.start..2 * units.end);
+                    let a = a.part(0..height, 2 * units.start..2 * units.end);
                     let (row, a) = (a.row_stride * size_of::<bf16>(), a.data.as_ptr().cast());
                     for (b, c) in columns {
                         // SAFETY: see above; the part's rows hold whole units.

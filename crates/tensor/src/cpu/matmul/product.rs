@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::blocking::{k_block, square_tile, tile_shape};
+use super::blocking::{Cut, cut, k_block, square_tile, tile_shape};
 use super::epilogue::Output;
-use super::kernel::{Format, Kernel, Session};
+use super::kernel::{A_STRIDE, Format, Kernel, Session};
 use super::pack::{Encoding, pack_panels, pack_rows};
-use super::panels::{Left, Panels};
+use super::panels::{Left, Panels, Sums};
 use super::slabs::Slab;
 use super::{MatrixRef, Precision, Rhs, TileScratch, prepare, single};
 use crate::cpu::isa::Isa;
@@ -89,9 +89,16 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// Which operands cost something to pack, so that tiles gain by sharing them.
-    pub(super) fn can_share(&self) -> (bool, bool) {
-        (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)))
+    /// How it is cut up if its tiles gain by sharing operands: those that cost something to pack.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        let can_share = (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)));
+        cut(
+            (self.m, self.n),
+            self.units(),
+            self.kernel,
+            self.tile_shape(),
+            can_share,
+        )
     }
 
     /// Rows and columns of its tiles.
@@ -155,7 +162,6 @@ impl<'a> Product<'a> {
             return finish(rows.clone(), acc);
         }
         let block = k_block(all, kernel);
-        let by_k = self.a_by_k();
         let mut session = Session::new(kernel);
         for start in units.clone().step_by(block) {
             let count = block.min(units.end - start);
@@ -163,26 +169,12 @@ impl<'a> Product<'a> {
             let k_per_unit = self.format().k_per_unit();
             let ks = start * k_per_unit..self.k.min((start + count) * k_per_unit);
 
-            let shared = slab.and_then(|slab| slab.a(start, count, rows.start));
-            let a = match (shared, self.a.part(rows.clone(), ks.clone())) {
-                (Some(a), _) if by_k => Left::ByK(a),
-                (Some(a), _) => Left::ByRows(a),
-                (None, MatrixRef::Bf16(a)) if self.reads_a_in_place() => Left::InPlace(a),
-                (None, a) if by_k => {
-                    let len = rows.len().next_multiple_of(kernel.mr) * count;
-                    pack_panels(isa, encoding, a, kernel.mr, &mut a_block[..len]);
-                    Left::ByK(a_block)
-                }
-                (None, a) => {
-                    pack_rows(isa, encoding, a, a_block);
-                    Left::ByRows(a_block)
-                }
-            };
-            if let (Left::ByRows(a), Rhs::Plain(b), Encoding::Wide, 1) = (a, &self.b, encoding, rows.len())
+            if let (Rhs::Plain(b), Encoding::Wide, 1) = (&self.b, encoding, rows.len())
                 && single::takes(b)
             {
+                pack_rows(isa, encoding, self.a.part(rows.clone(), ks.clone()), a_block);
                 let b = b.part(ks, cols.clone());
-                single::multiply(isa, &a[..count], b, acc, start > 0);
+                single::multiply(isa, &a_block[..count], b, acc, start > 0);
                 if last {
                     finish(rows.clone(), acc);
                 }
@@ -198,17 +190,18 @@ impl<'a> Product<'a> {
                         (b, count * nr)
                     } else {
                         let dst = &mut b_block[..stride * count];
-                        pack_panels(isa, encoding, b.part(ks, cols.clone()).t(), nr, dst);
+                        pack_panels(isa, encoding, b.part(ks.clone(), cols.clone()).t(), nr, dst);
                         (&*dst, count * nr)
                     }
                 }
             };
-            let panels = Panels {
-                a,
-                b,
-                panel_stride,
-                count,
-            };
+            let shared = slab.and_then(|slab| slab.a(start, count, rows.start));
+            // Contiguous rows are packed a band at a time, just before they are multiplied: so they are in the nearest cache, and
+            // B has the next one to itself. Rows that lie side by side share lines of memory with other bands.
+            let side_by_side = self.a.rows_side_by_side();
+            if shared.is_none() && side_by_side {
+                self.pack_a(rows.clone(), ks.clone(), count, a_block);
+            }
             for top in (0..rows.len()).step_by(kernel.mr) {
                 let band = top..rows.len().min(top + kernel.mr);
                 let in_c = rows.start + band.start..rows.start + band.end;
@@ -216,14 +209,62 @@ impl<'a> Product<'a> {
                 // nearest cache.
                 let from = if last && start == 0 { 0 } else { top };
                 let sums = &mut acc[from * stride..(from + band.len()) * stride];
-                if last {
+                let direct = (last && start == 0 && stride == cols.len())
+                    .then(|| self.output.direct(&in_c, cols, kernel.tiles.is_some()))
+                    .flatten();
+                if last && direct.is_none() {
                     self.output.expect(&in_c, cols);
                 }
-                panels.multiply(&mut session, kernel, band, sums, stride, start > 0);
-                if last {
+                let a = match (shared, self.a) {
+                    (Some(a), _) => self.band(a, top, count),
+                    (None, _) if side_by_side => self.band(a_block, top, count),
+                    (None, MatrixRef::Bf16(a)) if self.reads_a_in_place() => {
+                        Left::InPlace(a.part(in_c.clone(), ks.clone()))
+                    }
+                    _ => {
+                        self.pack_a(in_c.clone(), ks.clone(), count, a_block);
+                        self.band(a_block, 0, count)
+                    }
+                };
+                let panels = Panels {
+                    a,
+                    b,
+                    panel_stride,
+                    count,
+                };
+                let to = direct.unwrap_or(Sums {
+                    first: sums.as_mut_ptr(),
+                    stride,
+                    add: start > 0,
+                });
+                // SAFETY: `Product::new` checked the level; the sums have these rows of `stride`, and that part of C is the
+                // caller's.
+                unsafe { panels.multiply(&mut session, kernel, (band.len(), stride), to) };
+                if last && direct.is_none() {
                     finish(in_c, sums);
                 }
             }
+        }
+    }
+
+    /// The panel of A from row `top` of a packed block on.
+    fn band<'b>(&self, block: &'b [u32], top: usize, count: usize) -> Left<'b> {
+        if self.a_by_k() {
+            Left::ByK(&block[top * count..])
+        } else {
+            Left::ByRows(&block[top * A_STRIDE..])
+        }
+    }
+
+    /// Packs the rows of A in one block of k.
+    fn pack_a(&self, rows: Range<usize>, ks: Range<usize>, count: usize, dst: &mut [u32]) {
+        let (len, mr) = (rows.len(), self.kernel.mr);
+        let a = self.a.part(rows, ks);
+        if self.a_by_k() {
+            let dst = &mut dst[..len.next_multiple_of(mr) * count];
+            pack_panels(self.isa, self.encoding, a, mr, dst);
+        } else {
+            pack_rows(self.isa, self.encoding, a, dst);
         }
     }
 }

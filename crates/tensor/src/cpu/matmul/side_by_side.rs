@@ -62,12 +62,27 @@ pub(super) fn pack_pairs<const WIDTH: usize>(isa: Isa, lines: &View<'_, bf16>, u
     false
 }
 
+/// [`pack`] of f32 as they are with the vectors of AVX-512; whether the level and width have them.
+pub(super) fn pack_wide<const WIDTH: usize>(isa: Isa, lines: &View<'_, f32>, units: usize, dst: &mut [u32]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 && (WIDTH.is_multiple_of(16) || WIDTH == 12) {
+        assert!(isa.is_supported() && lines.row_stride == 1);
+        assert!(units == lines.cols && lines.rows.div_ceil(WIDTH) * units * WIDTH <= dst.len());
+        // SAFETY: as in `pack_pairs`.
+        unsafe { avx512::pack_wide::<WIDTH>(lines, dst.as_mut_ptr()) };
+        return true;
+    }
+    let _ = (isa, lines, units, dst);
+    false
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
-        __m512i, _MM_HINT_T0, _mm_prefetch, _mm_storeu_si128, _mm256_maskz_loadu_epi16, _mm256_setzero_si256,
-        _mm256_storeu_si256, _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_extracti32x4_epi32,
-        _mm512_inserti64x4, _mm512_permutexvar_epi16, _mm512_setr_epi64, _mm512_storeu_si512,
+        __m512i, _MM_HINT_T0, _mm_prefetch, _mm_storeu_ps, _mm_storeu_si128, _mm256_maskz_loadu_epi16,
+        _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_castps512_ps256, _mm512_castsi256_si512,
+        _mm512_castsi512_si256, _mm512_extractf32x4_ps, _mm512_extracti32x4_epi32, _mm512_inserti64x4,
+        _mm512_maskz_loadu_ps, _mm512_permutexvar_epi16, _mm512_setr_epi64, _mm512_storeu_ps, _mm512_storeu_si512,
     };
 
     use half::bf16;
@@ -130,6 +145,39 @@ mod avx512 {
                             } else {
                                 _mm256_storeu_si256(dst.cast(), _mm512_castsi512_si256(pairs));
                                 _mm_storeu_si128(dst.add(8).cast(), _mm512_extracti32x4_epi32::<2>(pairs));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`pack`].
+    #[target_feature(enable = "avx512f,avx512dq")]
+    pub(super) unsafe fn pack_wide<const WIDTH: usize>(lines: &View<'_, f32>, dst: *mut u32) {
+        let units = lines.cols;
+        for strip in (0..units).step_by(STRIP) {
+            let end = units.min(strip + STRIP);
+            for (panel, first) in (0..lines.rows).step_by(WIDTH).enumerate() {
+                for left in (0..WIDTH).step_by(16) {
+                    let lanes = lines.rows.saturating_sub(first + left).min(WIDTH - left).min(16);
+                    let mask = ((1_u32 << lanes) - 1) as u16;
+                    // SAFETY: as in `pack`.
+                    unsafe {
+                        let src = lines.data.as_ptr().wrapping_add(first + left);
+                        let dst = dst.add(panel * units * WIDTH + left).cast::<f32>();
+                        for unit in strip..end {
+                            let ahead = src.wrapping_add((unit + AHEAD) * lines.col_stride);
+                            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                            let x = _mm512_maskz_loadu_ps(mask, src.wrapping_add(unit * lines.col_stride));
+                            let dst = dst.add(unit * WIDTH);
+                            if WIDTH - left >= 16 {
+                                _mm512_storeu_ps(dst, x);
+                            } else {
+                                _mm256_storeu_ps(dst, _mm512_castps512_ps256(x));
+                                _mm_storeu_ps(dst.add(8), _mm512_extractf32x4_ps::<2>(x));
                             }
                         }
                     }

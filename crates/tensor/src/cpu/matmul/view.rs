@@ -186,6 +186,18 @@ impl<'a, T> ViewMut<'a, T> {
         let _ = (rows, cols);
     }
 
+    /// The first element of these rows and columns, and the distance between rows.
+    ///
+    /// # Panics
+    /// If they reach outside the matrix.
+    pub(super) fn corner(&self, rows: &Range<usize>, cols: &Range<usize>) -> (*mut T, usize) {
+        assert!(rows.start < rows.end && rows.end <= self.rows);
+        assert!(cols.start < cols.end && cols.end <= self.cols);
+        // SAFETY: inside the extent checked by `strided`.
+        let first = unsafe { self.data.add(rows.start * self.row_stride + cols.start) };
+        (first, self.row_stride)
+    }
+
     /// Columns `cols` of one row.
     ///
     /// # Safety

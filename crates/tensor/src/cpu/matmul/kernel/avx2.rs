@@ -4,7 +4,7 @@ use std::arch::x86_64::{
     _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
 };
 
-use super::{A_STRIDE, Kernel, MAX_K, heights};
+use super::{A_STRIDE, Kernel, heights};
 
 const MR: usize = 6;
 const NR: usize = 16;
@@ -14,7 +14,7 @@ pub(super) const F32: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro, A_STRIDE, 1; 1 2 3 4 5 6),
     by_k: heights!(micro, 1, MR; 1 2 3 4 5 6),
-    max_k: MAX_K,
+    max_k: 256,
     tiles: None,
 };
 

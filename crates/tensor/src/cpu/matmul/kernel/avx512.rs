@@ -1,8 +1,8 @@
 //! Microkernels for AVX-512: 12 × 32, 24 of 32 registers as accumulators.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_epi32, _mm512_loadu_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps,
+    _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 use std::mem::transmute;
 
@@ -44,6 +44,7 @@ unsafe fn micro_f32<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     // SAFETY: A and B hold `units`, C has `HEIGHT` rows of `NR` (the caller's promise).
     unsafe {
         let (a, b) = (a.cast::<f32>(), b.cast::<f32>());
+        expect::<HEIGHT>(c, c_stride);
         for unit in 0..units {
             let b0 = _mm512_loadu_ps(b.add(unit * NR));
             let b1 = _mm512_loadu_ps(b.add(unit * NR + 16));
@@ -72,6 +73,7 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     // SAFETY: A and B hold `units`, C has `HEIGHT` rows of `NR` (the caller's promise);
     // the transmutes rename vectors of 512 bits.
     unsafe {
+        expect::<HEIGHT>(c, c_stride);
         for unit in 0..units {
             let b = b.add(unit * NR).cast::<i32>();
             let b0 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b));
@@ -84,6 +86,17 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
             }
         }
         store(&sum, c, c_stride, add);
+    }
+}
+
+/// Asks for the rows of C, which are needed when the block has been multiplied.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn expect<const HEIGHT: usize>(c: *const f32, c_stride: usize) {
+    for row in 0..HEIGHT {
+        let c = c.wrapping_add(row * c_stride).cast::<i8>();
+        _mm_prefetch::<_MM_HINT_T0>(c);
+        _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(64));
     }
 }
 

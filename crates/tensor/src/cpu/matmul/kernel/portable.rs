@@ -1,6 +1,6 @@
 //! Microkernel in plain Rust, left to the compiler to vectorise.
 
-use super::{A_STRIDE, Kernel, MAX_K, heights};
+use super::{A_STRIDE, Kernel, heights};
 
 /// Small enough for 16 registers of 128 bits, large enough for the 32 of AArch64.
 const MR: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
@@ -11,7 +11,7 @@ pub(super) const F32: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro, A_STRIDE, 1; 1 2 3 4 5 6 7 8),
     by_k: heights!(micro, 1, MR; 1 2 3 4 5 6 7 8),
-    max_k: MAX_K,
+    max_k: 256,
     tiles: None,
 };
 
