@@ -146,7 +146,8 @@ impl Plan {
             );
         }
         let micro_batch = settings.device_batch_size * settings.max_seq_len;
-        let step = StepCost::dry_run(device, &model, settings.device_batch_size).map_err(usage)?;
+        let grad_accum_steps = horizon.batch_tokens / micro_batch;
+        let step = StepCost::dry_run(device, &model, settings.device_batch_size, grad_accum_steps).map_err(usage)?;
         let counts = facts.parameters;
         let tokens = horizon.tokens() as u64;
         let checkpoint_bytes = checkpoint_bytes(&facts);
@@ -164,7 +165,7 @@ impl Plan {
             },
             device_batch_size: settings.device_batch_size,
             total_batch_size: horizon.batch_tokens,
-            grad_accum_steps: horizon.batch_tokens / micro_batch,
+            grad_accum_steps,
             steps: horizon.steps,
             tokens,
             eval_tokens: settings

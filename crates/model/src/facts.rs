@@ -117,8 +117,13 @@ impl ParameterCounts {
 }
 
 impl StepCost {
-    /// Counts a training step with micro-batches of `batch` full-length sequences, without doing it.
-    pub fn dry_run(device: &Device, config: &GptConfig, batch: usize) -> Result<StepCost, ConfigError> {
+    /// Counts a training step of `micro_batches` of `batch` full-length sequences each, without doing it.
+    pub fn dry_run(
+        device: &Device,
+        config: &GptConfig,
+        batch: usize,
+        micro_batches: usize,
+    ) -> Result<StepCost, ConfigError> {
         let device = device.dry_run();
         let gpt = Gpt::new(&device, config)?;
         let mut optimizer = Optimizer::new(&gpt, &Rates::default());
@@ -133,11 +138,14 @@ impl StepCost {
             weight_decay: 0.0,
         };
         let mut costs = [Cost::default(); 2];
-        // The second step is like all that follow: gradients have their memory before the forward pass begins.
+        // The second step is like all that follow, with compute copies before the forward pass begins; so is the second
+        // micro-batch, with gradients.
         for _ in 0..2 {
-            gpt.loss(&graph, &ids, &targets, &weights);
-            graph.backward();
-            costs[0] = device.take_cost();
+            for _ in 0..micro_batches.clamp(1, 2) {
+                gpt.loss(&graph, &ids, &targets, &weights);
+                graph.backward();
+                costs[0] = device.take_cost();
+            }
             optimizer.step(&pace);
             costs[1] = device.take_cost();
         }

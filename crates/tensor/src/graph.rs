@@ -74,9 +74,9 @@ impl Graph {
     /// arrive at `leaves` (none where nothing flowed). Parameters collect theirs as usual.
     pub fn gradients(&self, output: &Tensor, seed: &Tensor, leaves: &[&Tensor]) -> Vec<Option<Tensor>> {
         let mut tape = self.tape_mut().borrow_mut();
-        tape.seed(output.var, seed);
+        tape.give(output.var, seed);
         tape.backward_keeping_leaves();
-        let grads = leaves.iter().map(|leaf| tape.leaf_gradient(leaf.var)).collect();
+        let grads = leaves.iter().map(|leaf| tape.take(leaf.var)).collect();
         tape.clear();
         grads
     }
@@ -88,11 +88,12 @@ impl Graph {
     }
 
     /// Gives `output` a place on the tape and pushes its record.
-    pub(crate) fn record(&self, output: &mut Tensor, record: impl FnOnce(Var) -> Record) {
+    pub(crate) fn record(&self, output: &mut Tensor, record: impl FnOnce(&Tape, Var) -> Record) {
         if let Some(tape) = &self.tape {
             let mut tape = tape.borrow_mut();
             output.var = tape.var();
-            tape.push(record(output.var));
+            let record = record(&tape, output.var);
+            tape.push(output.var, record);
         }
     }
 }

@@ -19,7 +19,6 @@ struct Inner {
     name: String,
     value: Tensor,
     grad: RefCell<Option<Tensor>>,
-    grad_is_set: Cell<bool>,
     version: Cell<u64>,
     copies: [RefCell<Option<Copy>>; 2],
 }
@@ -41,7 +40,6 @@ impl Param {
             name: name.into(),
             value,
             grad: RefCell::new(None),
-            grad_is_set: Cell::new(false),
             version: Cell::new(0),
             copies: [RefCell::new(None), RefCell::new(None)],
         }))
@@ -80,24 +78,21 @@ impl Param {
 
     /// The gradient accumulated since the last [`Param::clear_grad`], if any flowed.
     pub fn grad(&self) -> Option<Tensor> {
-        if self.0.grad_is_set.get() {
-            self.0.grad.borrow().clone()
-        } else {
-            None
-        }
+        self.0.grad.borrow().clone()
     }
 
-    /// Forgets the gradient; its memory is kept for the next one.
+    /// Forgets the gradient. Its memory serves activations of the next forward pass: when its turn to be needed comes,
+    /// those behind it in the model are gone.
     pub fn clear_grad(&self) {
-        self.0.grad_is_set.set(false);
+        self.0.grad.take();
     }
 
     /// The gradient to add to, and whether it holds something already; if not, the kernel
     /// must overwrite it.
     pub(crate) fn grad_slot(&self) -> (Tensor, bool) {
         let mut grad = self.0.grad.borrow_mut();
+        let accumulate = grad.is_some();
         let tensor = grad.get_or_insert_with(|| self.0.value.device().master(self.shape()));
-        let accumulate = self.0.grad_is_set.replace(true);
         (tensor.clone(), accumulate)
     }
 

@@ -4,10 +4,15 @@
 //! records are popped in reverse order; each takes the gradient of its output and passes
 //! gradients to its inputs. All vectors keep their capacity, so that a step that looks like
 //! the one before allocates nothing.
+//!
+//! Results that one walk through memory makes (norms, rotary embeddings, lookups) are not kept from the forward pass:
+//! the first record that needs one on the way back has it made again, with the same bits, and it goes when the record of
+//! its own operation is reached. [`Kept`] is how a record holds an operand either way.
 
 use crate::ops::{
     activation, attention, embedding, layer_norm, linear, mix, multiply, nll, rms_norm, rotary, smear, value_gate,
 };
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// Identity of a value on the tape: its number, and the pass over the tape it belongs to.
@@ -42,47 +47,143 @@ pub(crate) enum Record {
 }
 
 impl Record {
-    fn backward(self, grads: &mut Gradients) {
+    fn backward(self, tape: &mut Tape) {
         match self {
-            Record::Activation(saved) => saved.backward(grads),
-            Record::Attention(saved) => saved.backward(grads),
-            Record::Embedding(saved) => saved.backward(grads),
-            Record::LayerNorm(saved) => saved.backward(grads),
-            Record::Linear(saved) => saved.backward(grads),
-            Record::Mix(saved) => saved.backward(grads),
-            Record::Multiply(saved) => saved.backward(grads),
-            Record::Nll(saved) => saved.backward(grads),
-            Record::RmsNorm(saved) => saved.backward(grads),
-            Record::Rotary(saved) => saved.backward(grads),
-            Record::Smear(saved) => saved.backward(grads),
-            Record::ValueGate(saved) => saved.backward(grads),
+            Record::Activation(saved) => saved.backward(tape),
+            Record::Attention(saved) => saved.backward(tape),
+            Record::Embedding(saved) => saved.backward(tape),
+            Record::LayerNorm(saved) => saved.backward(tape),
+            Record::Linear(saved) => saved.backward(tape),
+            Record::Mix(saved) => saved.backward(tape),
+            Record::Multiply(saved) => saved.backward(tape),
+            Record::Nll(saved) => saved.backward(tape),
+            Record::RmsNorm(saved) => saved.backward(tape),
+            Record::Rotary(saved) => saved.backward(tape),
+            Record::Smear(saved) => saved.backward(tape),
+            Record::ValueGate(saved) => saved.backward(tape),
+        }
+    }
+
+    /// What the operation's result can be made from again, if it is worth it: a walk through memory makes it, no product.
+    fn source(&self) -> Option<&Kept> {
+        match self {
+            Record::Embedding(saved) => Some(&saved.ids),
+            Record::RmsNorm(saved) => Some(&saved.x),
+            Record::Rotary(saved) => Some(&saved.x),
+            _ => None,
+        }
+    }
+
+    /// The result, from the source.
+    fn make_again(&self, source: &Tensor) -> Tensor {
+        match self {
+            Record::Embedding(saved) => saved.again(source),
+            Record::RmsNorm(saved) => saved.again(source),
+            Record::Rotary(saved) => saved.again(source),
+            _ => unreachable!("no source, nothing to make"),
         }
     }
 }
 
-/// Gradients that wait for the record of the operation that made their value.
+/// An operand that a record needs on the way back.
+#[derive(Clone)]
+pub(crate) enum Kept {
+    /// Held until then.
+    Tensor(Tensor),
+    /// To be made again by the record of the operation whose result it was.
+    Again {
+        /// Its place on the tape.
+        var: Var,
+        /// The shape in which it was an operand.
+        shape: Shape,
+    },
+}
+
+/// A value of the forward pass.
 #[derive(Default)]
-pub(crate) struct Gradients {
-    by_var: Vec<Option<Tensor>>,
+struct Value {
+    /// Its gradient, as far as it has arrived.
+    grad: Option<Tensor>,
+    /// The record that can make it again.
+    maker: Option<usize>,
+    /// The value, where it has been made again.
+    made: Option<Tensor>,
+}
+
+/// Records of one forward pass, and gradients that wait for the record of the operation that made their value.
+#[derive(Default)]
+pub(crate) struct Tape {
+    records: Vec<Record>,
+    values: Vec<Value>,
     pass: u32,
 }
 
-impl Gradients {
-    /// Where the gradient of `var` stands.
+impl Tape {
+    /// A place for a new value.
+    pub(crate) fn var(&mut self) -> Var {
+        self.values.push(Value::default());
+        Var {
+            index: self.values.len() as u32 - 1,
+            pass: self.pass,
+        }
+    }
+
+    /// The record of the operation whose result is `out`.
+    pub(crate) fn push(&mut self, out: Var, record: Record) {
+        if record.source().is_some() {
+            self.of(out).maker = Some(self.records.len());
+        }
+        self.records.push(record);
+    }
+
+    /// What a record holds of an operand: all of it, or nothing where it can be made again.
+    pub(crate) fn keep(&self, x: &Tensor) -> Kept {
+        let own = (x.var.pass == self.pass).then(|| &self.values[x.var.index as usize]);
+        if own.is_some_and(|value| value.maker.is_some()) {
+            let (var, shape) = (x.var, x.shape());
+            Kept::Again { var, shape }
+        } else {
+            Kept::Tensor(x.clone())
+        }
+    }
+
+    /// A kept operand, in its place on the tape.
+    pub(crate) fn operand(&mut self, kept: Kept) -> Tensor {
+        let (var, shape) = match kept {
+            Kept::Tensor(tensor) => return tensor,
+            Kept::Again { var, shape } => (var, shape),
+        };
+        if let Some(made) = &self.of(var).made {
+            return made.reshape(shape);
+        }
+        // It stands below the record that asks, so it is still there.
+        let maker = self.of(var).maker.expect("what cannot be made again is held");
+        let source = self.records[maker].source().expect("a maker has a source").clone();
+        let source = self.operand(source);
+        let mut made = self.records[maker].make_again(&source);
+        made.var = var;
+        self.of(var).made = Some(made.clone());
+        made.reshape(shape)
+    }
+
+    /// Where a value stands.
     ///
     /// # Panics
     /// If the value was recorded before the last backward pass: it would be taken for another.
-    fn of(&mut self, var: Var) -> &mut Option<Tensor> {
+    fn of(&mut self, var: Var) -> &mut Value {
         assert_eq!(
             var.pass, self.pass,
             "a tensor kept from before the last backward pass must be detached to be used again"
         );
-        &mut self.by_var[var.index as usize]
+        &mut self.values[var.index as usize]
     }
 
-    /// The gradient of an operation's output; none if nothing depends on it.
+    /// The gradient of an operation's output; none if nothing depends on it. All records that need the output itself
+    /// have been there.
     pub(crate) fn take(&mut self, var: Var) -> Option<Tensor> {
-        self.of(var).take()
+        let value = self.of(var);
+        value.made = None;
+        value.grad.take()
     }
 
     /// Memory for a kernel to write the gradient of `like` into, and whether it must add to
@@ -91,7 +192,7 @@ impl Gradients {
         if var == Var::NONE {
             return None;
         }
-        let slot = self.of(var);
+        let slot = &mut self.of(var).grad;
         match slot {
             Some(grad) if grad.is_unique() => Some((grad.clone(), true)),
             Some(shared) => {
@@ -108,12 +209,22 @@ impl Gradients {
         }
     }
 
+    /// Like [`Tape::slot`], for kernels that may write where they read the gradient `dy` of their result, if it is nobody
+    /// else's and nothing is to be added to.
+    pub(crate) fn slot_over(&mut self, var: Var, dy: &Tensor) -> Option<(Tensor, bool)> {
+        if var != Var::NONE && dy.is_unique() && self.of(var).grad.is_none() {
+            self.of(var).grad = Some(dy.clone());
+            return Some((dy.clone(), false));
+        }
+        self.slot(var, dy)
+    }
+
     /// Passes a finished gradient on: shared if it is the first, else added.
     pub(crate) fn give(&mut self, var: Var, grad: &Tensor) {
         if var == Var::NONE {
             return;
         }
-        let slot = self.of(var);
+        let slot = &mut self.of(var).grad;
         if slot.is_none() {
             *slot = Some(grad.clone());
             return;
@@ -124,34 +235,10 @@ impl Gradients {
             device.launch("add_assign", |b| b.add_assign(grad.buffer(), sum.buffer()));
         }
     }
-}
-
-/// Records of one forward pass.
-#[derive(Default)]
-pub(crate) struct Tape {
-    records: Vec<Record>,
-    grads: Gradients,
-}
-
-impl Tape {
-    /// A place for a new value.
-    pub(crate) fn var(&mut self) -> Var {
-        self.grads.by_var.push(None);
-        Var {
-            index: self.grads.by_var.len() as u32 - 1,
-            pass: self.grads.pass,
-        }
-    }
-
-    pub(crate) fn push(&mut self, record: Record) {
-        self.records.push(record);
-    }
 
     /// Runs all records in reverse order, then forgets everything.
     pub(crate) fn backward(&mut self) {
-        while let Some(record) = self.records.pop() {
-            record.backward(&mut self.grads);
-        }
+        self.backward_keeping_leaves();
         self.clear();
     }
 
@@ -168,24 +255,14 @@ impl Tape {
     /// Forgets records and gradients; capacity is kept.
     pub(crate) fn clear(&mut self) {
         self.records.clear();
-        self.grads.by_var.clear();
-        self.grads.pass = (self.grads.pass + 1) % u32::MAX;
-    }
-
-    /// Puts a gradient to an output by hand: for gradient checks of single operations.
-    pub(crate) fn seed(&mut self, var: Var, grad: &Tensor) {
-        self.grads.give(var, grad);
-    }
-
-    /// Takes the gradient that arrived at a leaf.
-    pub(crate) fn leaf_gradient(&mut self, var: Var) -> Option<Tensor> {
-        self.grads.take(var)
+        self.values.clear();
+        self.pass = (self.pass + 1) % u32::MAX;
     }
 
     /// Like [`Tape::backward`], keeping the gradients of leaves until [`Tape::clear`].
     pub(crate) fn backward_keeping_leaves(&mut self) {
         while let Some(record) = self.records.pop() {
-            record.backward(&mut self.grads);
+            record.backward(self);
         }
     }
 }

@@ -133,11 +133,14 @@ fn a_parameter_without_a_gradient_is_left_alone() {
 #[test]
 fn a_dry_run_foresees_the_memory_of_a_step() {
     let device = cpu(None);
-    let cost = StepCost::dry_run(&device, &small(ARCHS[1], TIME), 2).unwrap();
+    let dry = |micro_batches| StepCost::dry_run(&device, &small(ARCHS[1], TIME), 2, micro_batches).unwrap();
+    let cost = dry(1);
     assert!(cost.micro_batch.flops > 0.0 && cost.optimizer.flops > 0.0);
     let mut run = Run::new(&device, ARCHS[1]);
     run.step(0);
     run.step(1);
     let (real, foreseen) = (device.memory_use().peak as f64, cost.peak_bytes as f64);
     assert!((real / foreseen - 1.0).abs() < 0.05, "{real} bytes for {foreseen}");
+    assert!(dry(2).peak_bytes > cost.peak_bytes, "gradients that wait take memory");
+    assert_eq!(dry(9).peak_bytes, dry(2).peak_bytes);
 }

@@ -12,6 +12,7 @@ mod amx;
 mod attention;
 mod cache;
 mod elem;
+mod elements;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 #[path = "../../tests/amx/mod.rs"]
 mod emulator;

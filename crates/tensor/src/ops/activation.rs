@@ -1,10 +1,10 @@
 //! Elementwise activations.
 //!
-//! Gradients: ReLU² `2·max(x, 0)`, ReLU `[x > 0]`, SiLU `σ + x·σ·(1 − σ)`, GELU (tanh form) by the product rule,
+//! Gradients: ReLU² `2·max(x, 0) = 2·√y`, ReLU `[x > 0] = [y > 0]`, SiLU `σ + x·σ·(1 − σ)`, GELU (tanh form) by the product rule,
 //! sigmoid `σ·(1 − σ)`, tanh `1 − tanh²`.
 
 use crate::graph::Graph;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 /// An elementwise function.
@@ -24,9 +24,20 @@ pub enum Activation {
     Tanh,
 }
 
+impl Activation {
+    /// Whether the gradient's rule reads the result instead of the input. That costs no accuracy where the result says as
+    /// much as the input does (the root of a rounded square is the number that was squared), and a result is what the
+    /// next product keeps anyway.
+    fn by_result(self) -> bool {
+        matches!(self, Activation::ReluSquared | Activation::Relu)
+    }
+}
+
 pub(crate) struct Saved {
     kind: Activation,
-    x: Tensor,
+    x: Var,
+    /// The input, or the result.
+    kept: Kept,
     out: Var,
 }
 
@@ -47,10 +58,12 @@ impl Graph {
         self.device().count(2.0 * x.len() as f64, 2.0 * bytes(x));
         self.device()
             .launch("activation", |b| b.activation(kind, x.buffer(), y.buffer()));
-        self.record(&mut y, |out| {
+        let by_result = (kind.by_result() && self.is_training()).then(|| y.clone());
+        self.record(&mut y, |tape, out| {
             Record::Activation(Saved {
                 kind,
-                x: x.clone(),
+                x: x.var,
+                kept: by_result.map_or_else(|| tape.keep(x), Kept::Tensor),
                 out,
             })
         });
@@ -59,17 +72,18 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        let x = &self.x;
-        let Some((dx, accumulate)) = grads.slot(x.var, x) else {
+        let Some((dx, accumulate)) = tape.slot_over(self.x, &dy) else {
             return;
         };
-        x.device().count(4.0 * x.len() as f64, 3.0 * bytes(x));
-        x.device().launch("activation_backward", |b| {
-            b.activation_backward(self.kind, x.buffer(), dy.buffer(), dx.buffer(), accumulate);
+        let kept = tape.operand(self.kept);
+        let device = dy.device();
+        device.count(4.0 * dy.len() as f64, 3.0 * bytes(&dy));
+        device.launch("activation_backward", |b| {
+            b.activation_backward(self.kind, kept.buffer(), dy.buffer(), dx.buffer(), accumulate);
         });
     }
 }

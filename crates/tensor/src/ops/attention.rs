@@ -6,14 +6,14 @@
 
 use crate::backend::AttentionArgs;
 use crate::graph::Graph;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 pub(crate) struct Saved {
     args: AttentionArgs,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Kept,
+    k: Kept,
+    v: Kept,
     y: Tensor,
     logsumexp: Tensor,
     out: Var,
@@ -27,13 +27,13 @@ impl Graph {
         assert_eq!(args.capacity, args.time, "keys and queries of one sequence");
         let (mut y, logsumexp) = self.run_attention(&args, q, k, v);
         let saved = self.is_training().then(|| (y.clone(), logsumexp));
-        self.record(&mut y, |out| {
+        self.record(&mut y, |tape, out| {
             let (y, logsumexp) = saved.expect("a graph that records is a training graph");
             Record::Attention(Saved {
                 args,
-                q: q.clone(),
-                k: k.clone(),
-                v: v.clone(),
+                q: tape.keep(q),
+                k: tape.keep(k),
+                v: tape.keep(v),
                 y,
                 logsumexp,
                 out,
@@ -63,25 +63,22 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
         let device = dy.device();
-        let (dq, dk, dv) = (
-            device.activation(self.q.shape()),
-            device.activation(self.k.shape()),
-            device.activation(self.v.shape()),
-        );
-        device.count(flops(&self.args, 10.0), bytes(&dy) * 4.0 + bytes(&self.k) * 4.0);
+        let [q, k, v] = [self.q, self.k, self.v].map(|kept| tape.operand(kept));
+        let [dq, dk, dv] = [&q, &k, &v].map(|x| device.activation(x.shape()));
+        device.count(flops(&self.args, 10.0), bytes(&dy) * 4.0 + bytes(&k) * 4.0);
         device.launch("attention_backward", |b| {
-            let (q, k, v, y) = (self.q.buffer(), self.k.buffer(), self.v.buffer(), self.y.buffer());
+            let (q, k, v, y) = (q.buffer(), k.buffer(), v.buffer(), self.y.buffer());
             let (dq, dk, dv) = (dq.buffer(), dk.buffer(), dv.buffer());
             b.attention_backward(&self.args, q, k, v, y, self.logsumexp.buffer(), dy.buffer(), dq, dk, dv);
         });
-        grads.give(self.q.var, &dq);
-        grads.give(self.k.var, &dk);
-        grads.give(self.v.var, &dv);
+        tape.give(q.var, &dq);
+        tape.give(k.var, &dk);
+        tape.give(v.var, &dv);
     }
 }
 

@@ -3,12 +3,12 @@
 use crate::dtype::DType;
 use crate::graph::Graph;
 use crate::param::Param;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 pub(crate) struct Saved {
     table: Param,
-    ids: Tensor,
+    pub(crate) ids: Kept,
     out: Var,
 }
 
@@ -17,16 +17,11 @@ impl Graph {
     /// `[batch, time, channels]` in the compute type.
     pub fn embedding(&self, table: &Param, ids: &Tensor) -> Tensor {
         assert_eq!(ids.dtype(), DType::I32, "token ids are indices");
-        let channels = table.shape().last();
-        let mut y = self.device().activation(ids.shape().with_inner(channels));
-        self.device().count(0.0, 2.0 * bytes(&y));
-        self.device().launch("embedding", |b| {
-            b.embedding(table.value().buffer(), ids.buffer(), y.buffer(), channels);
-        });
-        self.record(&mut y, |out| {
+        let mut y = look_up(table, ids);
+        self.record(&mut y, |tape, out| {
             Record::Embedding(Saved {
                 table: table.clone(),
-                ids: ids.clone(),
+                ids: tape.keep(ids),
                 out,
             })
         });
@@ -34,15 +29,31 @@ impl Graph {
     }
 }
 
+fn look_up(table: &Param, ids: &Tensor) -> Tensor {
+    let (device, channels) = (ids.device(), table.shape().last());
+    let y = device.activation(ids.shape().with_inner(channels));
+    device.count(0.0, 2.0 * bytes(&y));
+    device.launch("embedding", |b| {
+        b.embedding(table.value().buffer(), ids.buffer(), y.buffer(), channels);
+    });
+    y
+}
+
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    /// What was looked up.
+    pub(crate) fn again(&self, ids: &Tensor) -> Tensor {
+        look_up(&self.table, ids)
+    }
+
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
+        let ids = tape.operand(self.ids);
         let dtable = self.table.grad_to_add();
         dy.device().count(dy.len() as f64, 3.0 * bytes(&dy));
         dy.device().launch("embedding_backward", |b| {
-            b.embedding_backward(dy.buffer(), self.ids.buffer(), dtable.buffer(), dy.shape().last());
+            b.embedding_backward(dy.buffer(), ids.buffer(), dtable.buffer(), dy.shape().last());
         });
     }
 }

@@ -5,11 +5,11 @@
 
 use crate::graph::Graph;
 use crate::param::Param;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 pub(crate) struct Saved {
-    x: Tensor,
+    x: Kept,
     weight: Param,
     bias: Param,
     eps: f32,
@@ -28,9 +28,9 @@ impl Graph {
             let (weight, bias) = (weight.value().buffer(), bias.value().buffer());
             b.layer_norm(x.buffer(), weight, bias, y.buffer(), eps);
         });
-        self.record(&mut y, |out| {
+        self.record(&mut y, |tape, out| {
             Record::LayerNorm(Saved {
-                x: x.clone(),
+                x: tape.keep(x),
                 weight: weight.clone(),
                 bias: bias.clone(),
                 eps,
@@ -42,13 +42,13 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        let x = &self.x;
+        let x = &tape.operand(self.x);
         let (dweight, dbias) = (self.weight.grad_to_add(), self.bias.grad_to_add());
-        let (dx, accumulate) = grads
+        let (dx, accumulate) = tape
             .slot(x.var, x)
             .unwrap_or_else(|| (x.device().activation(x.shape()), false));
         x.device().count(14.0 * x.len() as f64, 3.0 * bytes(x));

@@ -3,11 +3,11 @@
 use crate::backend::Layout;
 use crate::graph::Graph;
 use crate::param::Param;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 pub(crate) struct Saved {
-    x: Tensor,
+    x: Kept,
     weight: Param,
     out: Var,
 }
@@ -23,9 +23,9 @@ impl Graph {
         count(x, &y, in_features, weight.numel() * x.dtype().bytes());
         self.device()
             .launch("linear", |b| b.linear(x.buffer(), operand, y.buffer(), rows));
-        self.record(&mut y, |out| {
+        self.record(&mut y, |tape, out| {
             Record::Linear(Saved {
-                x: x.clone(),
+                x: tape.keep(x),
                 weight: weight.clone(),
                 out,
             })
@@ -35,14 +35,14 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        let x = &self.x;
+        let x = &tape.operand(self.x);
         let rows = x.shape().rows();
         let device = x.device();
-        if let Some((dx, accumulate)) = grads.slot(x.var, x) {
+        if let Some((dx, accumulate)) = tape.slot(x.var, x) {
             let operand = self.weight.weight(Layout::Backward);
             count(&dy, &dx, dy.shape().last(), self.weight.numel() * dy.dtype().bytes());
             device.launch("linear_backward_input", |b| {

@@ -6,7 +6,7 @@
 use crate::backend::ScalarArg;
 use crate::graph::Graph;
 use crate::param::Param;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 /// A coefficient of [`Graph::mix`].
@@ -39,7 +39,7 @@ pub(crate) struct Saved {
 struct Term {
     var: Var,
     /// Kept only if the coefficient is learned.
-    x: Option<Tensor>,
+    x: Option<Kept>,
     coefficient: Coefficient,
 }
 
@@ -67,9 +67,12 @@ impl Graph {
             let b = b.map(|(b, beta)| (b.buffer(), beta.argument()));
             backend.mix(a.buffer(), alpha.argument(), b, y.buffer(), false);
         });
-        self.record(&mut y, |out| {
+        self.record(&mut y, |tape, out| {
             Record::Mix(Saved {
-                terms: [Some(Term::new(a, alpha)), b.map(|(b, beta)| Term::new(b, beta))],
+                terms: [
+                    Some(Term::new(tape, a, alpha)),
+                    b.map(|(b, beta)| Term::new(tape, b, beta)),
+                ],
                 out,
             })
         });
@@ -78,37 +81,38 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        for term in self.terms.iter().flatten() {
-            term.backward(&dy, grads);
+        for term in self.terms.into_iter().flatten() {
+            term.backward(&dy, tape);
         }
     }
 }
 
 impl Term {
-    fn new(x: &Tensor, scalar: Scalar) -> Term {
+    fn new(tape: &Tape, x: &Tensor, scalar: Scalar) -> Term {
         let coefficient = scalar.to_owned();
         Term {
             var: x.var,
-            x: coefficient.parameter.is_some().then(|| x.clone()),
+            x: coefficient.parameter.is_some().then(|| tape.keep(x)),
             coefficient,
         }
     }
 
-    fn backward(&self, dy: &Tensor, grads: &mut Gradients) {
+    fn backward(self, dy: &Tensor, tape: &mut Tape) {
         let device = dy.device();
         if self.coefficient.is_one() {
-            grads.give(self.var, dy);
-        } else if let Some((dx, accumulate)) = grads.slot(self.var, dy) {
+            tape.give(self.var, dy);
+        } else if let Some((dx, accumulate)) = tape.slot(self.var, dy) {
             device.count(2.0 * dy.len() as f64, 3.0 * bytes(dy));
             device.launch("mix_backward", |b| {
                 b.mix(dy.buffer(), self.coefficient.argument(), None, dx.buffer(), accumulate);
             });
         }
-        if let (Some((parameter, index)), Some(x)) = (&self.coefficient.parameter, &self.x) {
+        if let (Some((parameter, index)), Some(x)) = (&self.coefficient.parameter, self.x) {
+            let x = tape.operand(x);
             let dscalar = parameter.grad_to_add();
             device.count(2.0 * dy.len() as f64, 2.0 * bytes(dy));
             device.launch("scalar_gradient", |b| {

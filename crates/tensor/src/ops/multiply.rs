@@ -1,12 +1,12 @@
 //! Elementwise product: `y = a·b`; gradients `da = dy·b`, `db = dy·a`.
 
 use crate::graph::Graph;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 pub(crate) struct Saved {
-    a: Tensor,
-    b: Tensor,
+    a: Kept,
+    b: Kept,
     out: Var,
 }
 
@@ -19,10 +19,10 @@ impl Graph {
         self.device().launch("multiply", |backend| {
             backend.multiply(a.buffer(), b.buffer(), y.buffer(), false);
         });
-        self.record(&mut y, |out| {
+        self.record(&mut y, |tape, out| {
             Record::Multiply(Saved {
-                a: a.clone(),
-                b: b.clone(),
+                a: tape.keep(a),
+                b: tape.keep(b),
                 out,
             })
         });
@@ -31,12 +31,13 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        for (wanted, other) in [(&self.a, &self.b), (&self.b, &self.a)] {
-            if let Some((dx, accumulate)) = grads.slot(wanted.var, wanted) {
+        let (a, b) = (tape.operand(self.a), tape.operand(self.b));
+        for (wanted, other) in [(&a, &b), (&b, &a)] {
+            if let Some((dx, accumulate)) = tape.slot(wanted.var, wanted) {
                 dy.device().count(dy.len() as f64, 3.0 * bytes(&dy));
                 dy.device().launch("multiply_backward", |b| {
                     b.multiply(dy.buffer(), other.buffer(), dx.buffer(), accumulate);

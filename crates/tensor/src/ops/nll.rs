@@ -13,7 +13,7 @@ use crate::backend::{Layout, NllArgs, NllGradients};
 use crate::dtype::DType;
 use crate::graph::Graph;
 use crate::param::Param;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 /// An unembedding matrix and how its products become logits.
@@ -93,7 +93,7 @@ impl Graph {
             b.weighted_nll(&args, Some(&gradients));
         });
         let mut root = result.loss.clone();
-        self.record(&mut root, |_| Record::Nll(Saved { x: x.var, dx }));
+        self.record(&mut root, |_, _| Record::Nll(Saved { x: x.var, dx }));
         result
     }
 
@@ -126,7 +126,7 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        grads.give(self.x, &self.dx);
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        tape.give(self.x, &self.dx);
     }
 }

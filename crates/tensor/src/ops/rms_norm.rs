@@ -3,34 +3,45 @@
 //! `y = x·r`, `r = 1/√(mean(x²) + eps)`; gradient `dx = r·(dy − y·mean(dy·y))`.
 
 use crate::graph::Graph;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 pub(crate) struct Saved {
-    x: Tensor,
+    pub(crate) x: Kept,
     out: Var,
 }
 
 impl Graph {
     /// Normalises each innermost row of `x`; computed in `f32` whatever the element type.
     pub fn rms_norm(&self, x: &Tensor) -> Tensor {
-        let mut y = self.device().activation(x.shape());
-        self.device().count(4.0 * x.len() as f64, 2.0 * bytes(x));
-        self.device().launch("rms_norm", |b| {
-            b.rms_norm(x.buffer(), y.buffer(), x.shape().last());
-        });
-        self.record(&mut y, |out| Record::RmsNorm(Saved { x: x.clone(), out }));
+        let mut y = normalize(x);
+        self.record(&mut y, |tape, out| Record::RmsNorm(Saved { x: tape.keep(x), out }));
         y
     }
 }
 
+fn normalize(x: &Tensor) -> Tensor {
+    let (device, y) = (x.device(), x.device().activation(x.shape()));
+    device.count(4.0 * x.len() as f64, 2.0 * bytes(x));
+    device.launch("rms_norm", |b| {
+        b.rms_norm(x.buffer(), y.buffer(), x.shape().last());
+    });
+    y
+}
+
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    /// The normalised rows.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn again(&self, x: &Tensor) -> Tensor {
+        normalize(x)
+    }
+
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        let x = &self.x;
-        let Some((dx, accumulate)) = grads.slot(x.var, x) else {
+        let x = &tape.operand(self.x);
+        let Some((dx, accumulate)) = tape.slot(x.var, x) else {
             return;
         };
         x.device().count(8.0 * x.len() as f64, 3.0 * bytes(x));

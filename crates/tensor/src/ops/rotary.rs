@@ -7,7 +7,7 @@
 use crate::backend::RotaryArgs;
 use crate::device::Device;
 use crate::graph::Graph;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 /// Largest head size that every backend's kernels take.
@@ -51,7 +51,7 @@ impl RotaryTable {
 }
 
 pub(crate) struct Saved {
-    x: Tensor,
+    pub(crate) x: Kept,
     table: RotaryTable,
     args: RotaryArgs,
     out: Var,
@@ -78,17 +78,14 @@ impl Graph {
             starts: starts.map(Tensor::buffer),
             scale,
         };
-        let mut y = self.device().activation(x.shape());
-        self.device().count(8.0 * x.len() as f64, 2.0 * bytes(x));
-        self.device()
-            .launch("rotary_qk_norm", |b| b.rotary_qk_norm(&args, x.buffer(), y.buffer()));
-        self.record(&mut y, |out| {
+        let mut y = rotate(&args, x);
+        self.record(&mut y, |tape, out| {
             assert!(
                 starts.is_none(),
                 "the gradient of a rotary embedding starts at position 0"
             );
             Record::Rotary(Saved {
-                x: x.clone(),
+                x: tape.keep(x),
                 table: table.clone(),
                 args,
                 out,
@@ -98,17 +95,29 @@ impl Graph {
     }
 }
 
+fn rotate(args: &RotaryArgs, x: &Tensor) -> Tensor {
+    let (device, y) = (x.device(), x.device().activation(x.shape()));
+    device.count(8.0 * x.len() as f64, 2.0 * bytes(x));
+    device.launch("rotary_qk_norm", |b| b.rotary_qk_norm(args, x.buffer(), y.buffer()));
+    y
+}
+
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    /// The rotated heads.
+    pub(crate) fn again(&self, x: &Tensor) -> Tensor {
+        rotate(&self.args, x)
+    }
+
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        let (x, device) = (&self.x, self.table.cos.device());
+        let (x, device) = (&tape.operand(self.x), self.table.cos.device());
         let dx = device.activation(x.shape());
         device.count(16.0 * x.len() as f64, 3.0 * bytes(x));
         device.launch("rotary_qk_norm_backward", |b| {
             b.rotary_qk_norm_backward(&self.args, x.buffer(), dy.buffer(), dx.buffer());
         });
-        grads.give(x.var, &dx);
+        tape.give(x.var, &dx);
     }
 }

@@ -7,11 +7,11 @@
 use crate::backend::SmearArgs;
 use crate::graph::Graph;
 use crate::param::Param;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 pub(crate) struct Saved {
-    x: Tensor,
+    x: Kept,
     gate: Param,
     lambda: Param,
     args: SmearArgs,
@@ -40,10 +40,10 @@ impl Graph {
         self.device().launch("smear", |b| {
             b.smear(&args, x.buffer(), previous.map(Tensor::buffer), y.buffer());
         });
-        self.record(&mut y, |out| {
+        self.record(&mut y, |tape, out| {
             assert!(previous.is_none(), "the gradient of smear starts at position 0");
             Record::Smear(Saved {
-                x: x.clone(),
+                x: tape.keep(x),
                 gate: gate.clone(),
                 lambda: lambda.clone(),
                 args,
@@ -55,11 +55,11 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        let (x, device) = (&self.x, dy.device());
+        let (x, device) = (&tape.operand(self.x), dy.device());
         let dx = device.activation(x.shape());
         let (dgate, dlambda) = (self.gate.grad_to_add(), self.lambda.grad_to_add());
         device.count(6.0 * x.len() as f64, 3.0 * bytes(x));
@@ -67,6 +67,6 @@ impl Saved {
             let (dgate, dlambda) = (dgate.buffer(), dlambda.buffer());
             b.smear_backward(&self.args, x.buffer(), dy.buffer(), dx.buffer(), dgate, dlambda);
         });
-        grads.give(x.var, &dx);
+        tape.give(x.var, &dx);
     }
 }

@@ -7,13 +7,13 @@
 use crate::backend::ValueGateArgs;
 use crate::graph::Graph;
 use crate::param::Param;
-use crate::tape::{Gradients, Record, Var, bytes};
+use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
 
 pub(crate) struct Saved {
     v: Var,
-    x: Tensor,
-    ve: Tensor,
+    x: Kept,
+    ve: Kept,
     gate: Param,
     args: ValueGateArgs,
     out: Var,
@@ -48,11 +48,11 @@ impl Graph {
         self.device().launch("value_gate", |b| {
             b.value_gate(&args, v.buffer(), x.buffer(), ve.buffer(), y.buffer());
         });
-        self.record(&mut y, |out| {
+        self.record(&mut y, |tape, out| {
             Record::ValueGate(Saved {
                 v: v.var,
-                x: x.clone(),
-                ve: ve.clone(),
+                x: tape.keep(x),
+                ve: tape.keep(ve),
                 gate: gate.clone(),
                 args,
                 out,
@@ -63,13 +63,13 @@ impl Graph {
 }
 
 impl Saved {
-    pub(crate) fn backward(self, grads: &mut Gradients) {
-        let Some(dy) = grads.take(self.out) else {
+    pub(crate) fn backward(self, tape: &mut Tape) {
+        let Some(dy) = tape.take(self.out) else {
             return;
         };
-        let (x, ve, device) = (&self.x, &self.ve, dy.device());
+        let (x, ve, device) = (&tape.operand(self.x), &tape.operand(self.ve), dy.device());
         let dve = device.activation(ve.shape());
-        let (dx, accumulate) = grads
+        let (dx, accumulate) = tape
             .slot(x.var, x)
             .unwrap_or_else(|| (device.activation(x.shape()), false));
         let dgate = self.gate.grad_to_add();
@@ -87,7 +87,7 @@ impl Saved {
                 dgate,
             );
         });
-        grads.give(ve.var, &dve);
-        grads.give(self.v, &dy);
+        tape.give(ve.var, &dve);
+        tape.give(self.v, &dy);
     }
 }

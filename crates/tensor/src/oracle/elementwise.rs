@@ -29,10 +29,10 @@ fn value(kind: Activation, x: f64) -> f64 {
     }
 }
 
-/// f'(x).
+/// f'(x), for ReLU and ReLU² from f(x).
 fn derivative(kind: Activation, x: f64) -> f64 {
     match kind {
-        Activation::ReluSquared => 2.0 * x.max(0.0),
+        Activation::ReluSquared => 2.0 * x.sqrt(),
         Activation::Relu => f64::from(x > 0.0),
         Activation::Silu => sigmoid(x) + x * sigmoid(x) * (1.0 - sigmoid(x)),
         Activation::Gelu => {

@@ -233,7 +233,9 @@ impl Backend for Oracle {
     }
 
     fn activation_backward(&self, kind: Activation, x: Buffer, dy: Buffer, dx: Buffer, accumulate: bool) {
-        elementwise::activation_backward(kind, floats(x), floats(dy), floats_mut(dx), accumulate);
+        // A copy, because the result may be written over it.
+        let dy = floats(dy).to_vec();
+        elementwise::activation_backward(kind, floats(x), &dy, floats_mut(dx), accumulate);
     }
 
     fn multiply(&self, a: Buffer, b: Buffer, y: Buffer, accumulate: bool) {

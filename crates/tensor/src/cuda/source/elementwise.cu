@@ -31,7 +31,7 @@ __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-
 __device__ __forceinline__ float gelu_argument(float x) { return 0.7978845608f * (x + 0.044715f * x * x * x); }
 __device__ __forceinline__ float gelu_slope(float x) { return 0.7978845608f * (1.0f + 0.134145f * x * x); }
 
-// A kernel for a function of `x` and one for its gradient.
+// A kernel for a function of `x` and one for its gradient, which ReLU and ReLU² read off the result instead.
 #define ACTIVATION(name, value, slope)                                                                          \
     KERNEL(name, 256, (const T* from, T* to, long long len)) {                                                  \
         map(from, to, len, [](float x) { return value; });                                                      \
@@ -41,6 +41,8 @@ __device__ __forceinline__ float gelu_slope(float x) { return 0.7978845608f * (1
     }
 
 __device__ __forceinline__ float relu(float x) { return fmaxf(x, 0.0f); }
+// What was squared, exactly: the square's rounding is undone by rounding its root.
+__device__ __forceinline__ float root(float square) { return to_float(from_float<T>(sqrtf(square))); }
 __device__ __forceinline__ float silu_slope(float x) {
     float s = sigmoid(x);
     return s + x * s * (1.0f - s);
@@ -59,7 +61,7 @@ __device__ __forceinline__ float tanh_slope(float x) {
     return 1.0f - tanh * tanh;
 }
 
-ACTIVATION(apply_relu_squared, relu(x) * relu(x), 2.0f * relu(x))
+ACTIVATION(apply_relu_squared, relu(x) * relu(x), 2.0f * root(x))
 ACTIVATION(apply_relu, relu(x), x > 0.0f ? 1.0f : 0.0f)
 ACTIVATION(apply_silu, x * sigmoid(x), silu_slope(x))
 ACTIVATION(apply_gelu, gelu(x), gelu_derivative(x))
