@@ -64,22 +64,25 @@ impl Record {
         }
     }
 
-    /// What the operation's result can be made from again, if it is worth it: a walk through memory makes it, no product.
-    fn source(&self) -> Option<&Kept> {
+    /// What the operation's result can be made from again, one operand or two, if it is worth it: a walk through memory
+    /// makes it, no product, and the record holds its operands anyway.
+    fn sources(&self) -> Option<(&Kept, Option<&Kept>)> {
         match self {
-            Record::Embedding(saved) => Some(&saved.ids),
-            Record::RmsNorm(saved) => Some(&saved.x),
-            Record::Rotary(saved) => Some(&saved.x),
+            Record::Embedding(saved) => Some((&saved.ids, None)),
+            Record::Mix(saved) => saved.sources(),
+            Record::RmsNorm(saved) => Some((&saved.x, None)),
+            Record::Rotary(saved) => Some((&saved.x, None)),
             _ => None,
         }
     }
 
-    /// The result, from the source.
-    fn make_again(&self, source: &Tensor) -> Tensor {
+    /// The result, from its sources.
+    fn make_again(&self, a: &Tensor, b: Option<&Tensor>) -> Tensor {
         match self {
-            Record::Embedding(saved) => saved.again(source),
-            Record::RmsNorm(saved) => saved.again(source),
-            Record::Rotary(saved) => saved.again(source),
+            Record::Embedding(saved) => saved.again(a),
+            Record::Mix(saved) => saved.again(a, b),
+            Record::RmsNorm(saved) => saved.again(a),
+            Record::Rotary(saved) => saved.again(a),
             _ => unreachable!("no source, nothing to make"),
         }
     }
@@ -130,7 +133,7 @@ impl Tape {
 
     /// The record of the operation whose result is `out`.
     pub(crate) fn push(&mut self, out: Var, record: Record) {
-        if record.source().is_some() {
+        if record.sources().is_some() {
             self.of(out).maker = Some(self.records.len());
         }
         self.records.push(record);
@@ -158,9 +161,10 @@ impl Tape {
         }
         // It stands below the record that asks, so it is still there.
         let maker = self.of(var).maker.expect("what cannot be made again is held");
-        let source = self.records[maker].source().expect("a maker has a source").clone();
-        let source = self.operand(source);
-        let mut made = self.records[maker].make_again(&source);
+        let (a, b) = self.records[maker].sources().expect("a maker has a source");
+        let (a, b) = (a.clone(), b.cloned());
+        let (a, b) = (self.operand(a), b.map(|b| self.operand(b)));
+        let mut made = self.records[maker].make_again(&a, b.as_ref());
         made.var = var;
         self.of(var).made = Some(made.clone());
         made.reshape(shape)

@@ -61,12 +61,7 @@ impl Graph {
     }
 
     fn combine(&self, a: &Tensor, alpha: Scalar, b: Option<(&Tensor, Scalar)>) -> Tensor {
-        let mut y = self.device().activation(a.shape());
-        self.device().count(3.0 * a.len() as f64, 3.0 * bytes(a));
-        self.device().launch("mix", |backend| {
-            let b = b.map(|(b, beta)| (b.buffer(), beta.argument()));
-            backend.mix(a.buffer(), alpha.argument(), b, y.buffer(), false);
-        });
+        let mut y = sum((a, alpha.argument()), b.map(|(b, beta)| (b, beta.argument())));
         self.record(&mut y, |tape, out| {
             Record::Mix(Saved {
                 terms: [
@@ -80,7 +75,29 @@ impl Graph {
     }
 }
 
+fn sum((a, alpha): (&Tensor, ScalarArg), b: Option<(&Tensor, ScalarArg)>) -> Tensor {
+    let (device, y) = (a.device(), a.device().activation(a.shape()));
+    device.count(3.0 * a.len() as f64, 3.0 * bytes(a));
+    device.launch("mix", |backend| {
+        let b = b.map(|(b, beta)| (b.buffer(), beta));
+        backend.mix(a.buffer(), alpha, b, y.buffer(), false);
+    });
+    y
+}
+
 impl Saved {
+    /// Both operands, where they are held: coefficients that are constant need none.
+    pub(crate) fn sources(&self) -> Option<(&Kept, Option<&Kept>)> {
+        let [Some(a), Some(b)] = &self.terms else { return None };
+        Some((a.x.as_ref()?, Some(b.x.as_ref()?)))
+    }
+
+    /// The linear combination.
+    pub(crate) fn again(&self, a: &Tensor, b: Option<&Tensor>) -> Tensor {
+        let argument = |term: usize| self.terms[term].as_ref().expect("two terms").coefficient.argument();
+        sum((a, argument(0)), b.map(|b| (b, argument(1))))
+    }
+
     pub(crate) fn backward(self, tape: &mut Tape) {
         let Some(dy) = tape.take(self.out) else {
             return;
