@@ -239,7 +239,11 @@ impl Device {
 
     /// Returns memory that waits for reuse to the system.
     pub fn trim(&self) {
-        for memory in self.0.pool.borrow_mut().drain() {
+        self.give_up_unused(&mut self.0.pool.borrow_mut());
+    }
+
+    fn give_up_unused(&self, pool: &mut MemoryPool) {
+        for memory in pool.drain() {
             if !self.0.dry {
                 self.0.backend.release(memory);
             }
@@ -331,6 +335,9 @@ impl Device {
             pool.note_use(class, false);
             return Ok(memory);
         }
+        if pool.hoards() {
+            self.give_up_unused(&mut pool);
+        }
         let memory = if self.0.dry {
             Memory {
                 address: 0,
@@ -339,7 +346,7 @@ impl Device {
         } else {
             let again = || {
                 // What waits for reuse in other sizes may make the room.
-                pool.drain().for_each(|memory| self.0.backend.release(memory));
+                self.give_up_unused(&mut pool);
                 self.0.backend.allocate(class)
             };
             let memory = self.0.backend.allocate(class).or_else(again);

@@ -21,6 +21,9 @@ pub(crate) fn size_class(bytes: usize) -> usize {
     bytes.div_ceil(step) * step
 }
 
+/// What may wait for reuse however little is in use: keeping it costs little, and mapping it anew costs time.
+const ENOUGH: usize = 256 << 20;
+
 /// Free lists and byte counts.
 #[derive(Default)]
 pub(crate) struct MemoryPool {
@@ -34,6 +37,12 @@ impl MemoryPool {
     /// A block of this class from the free list, if there is one.
     pub(crate) fn reuse(&mut self, class: usize) -> Option<Memory> {
         self.free.get_mut(&class)?.pop()
+    }
+
+    /// Whether more waits than is in use. A run whose shapes change, such as answers to prompts of all lengths, leaves blocks
+    /// of sizes that nobody may ask for again.
+    pub(crate) fn hoards(&self) -> bool {
+        self.reserved_bytes - self.live_bytes > self.live_bytes.max(ENOUGH)
     }
 
     /// Notes that a block of `bytes` is now in use; `fresh` if the backend made it just now.

@@ -1,5 +1,6 @@
 //! Embedding lookup: `y[r] = table[id[r]]`; gradient `dtable[id[r]] += dy[r]`.
 
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::graph::Graph;
 use crate::param::Param;
@@ -17,7 +18,7 @@ impl Graph {
     /// `[batch, time, channels]` in the compute type.
     pub fn embedding(&self, table: &Param, ids: &Tensor) -> Tensor {
         assert_eq!(ids.dtype(), DType::I32, "token ids are indices");
-        let mut y = look_up(table, ids);
+        let mut y = look_up(self.device(), table, ids);
         self.record(&mut y, |tape, out| {
             Record::Embedding(Saved {
                 table: table.clone(),
@@ -29,8 +30,8 @@ impl Graph {
     }
 }
 
-fn look_up(table: &Param, ids: &Tensor) -> Tensor {
-    let (device, channels) = (ids.device(), table.shape().last());
+fn look_up(device: &Device, table: &Param, ids: &Tensor) -> Tensor {
+    let channels = table.shape().last();
     let y = device.activation(ids.shape().with_inner(channels));
     device.count(0.0, 2.0 * bytes(&y));
     device.launch("embedding", |b| {
@@ -42,7 +43,7 @@ fn look_up(table: &Param, ids: &Tensor) -> Tensor {
 impl Saved {
     /// What was looked up.
     pub(crate) fn again(&self, ids: &Tensor) -> Tensor {
-        look_up(&self.table, ids)
+        look_up(ids.device(), &self.table, ids)
     }
 
     pub(crate) fn backward(self, tape: &mut Tape) {

@@ -4,6 +4,7 @@
 //! Gradients: `da = α·dy`, `db = β·dy`; for a coefficient `factor·p[i]`: `dp[i] = factor·Σ a·dy`.
 
 use crate::backend::ScalarArg;
+use crate::device::Device;
 use crate::graph::Graph;
 use crate::param::Param;
 use crate::tape::{Kept, Record, Tape, Var, bytes};
@@ -61,7 +62,11 @@ impl Graph {
     }
 
     fn combine(&self, a: &Tensor, alpha: Scalar, b: Option<(&Tensor, Scalar)>) -> Tensor {
-        let mut y = sum((a, alpha.argument()), b.map(|(b, beta)| (b, beta.argument())));
+        let mut y = sum(
+            self.device(),
+            (a, alpha.argument()),
+            b.map(|(b, beta)| (b, beta.argument())),
+        );
         self.record(&mut y, |tape, out| {
             Record::Mix(Saved {
                 terms: [
@@ -75,8 +80,8 @@ impl Graph {
     }
 }
 
-fn sum((a, alpha): (&Tensor, ScalarArg), b: Option<(&Tensor, ScalarArg)>) -> Tensor {
-    let (device, y) = (a.device(), a.device().activation(a.shape()));
+fn sum(device: &Device, (a, alpha): (&Tensor, ScalarArg), b: Option<(&Tensor, ScalarArg)>) -> Tensor {
+    let y = device.activation(a.shape());
     device.count(3.0 * a.len() as f64, 3.0 * bytes(a));
     device.launch("mix", |backend| {
         let b = b.map(|(b, beta)| (b.buffer(), beta));
@@ -95,7 +100,7 @@ impl Saved {
     /// The linear combination.
     pub(crate) fn again(&self, a: &Tensor, b: Option<&Tensor>) -> Tensor {
         let argument = |term: usize| self.terms[term].as_ref().expect("two terms").coefficient.argument();
-        sum((a, argument(0)), b.map(|b| (b, argument(1))))
+        sum(a.device(), (a, argument(0)), b.map(|b| (b, argument(1))))
     }
 
     pub(crate) fn backward(self, tape: &mut Tape) {

@@ -2,6 +2,7 @@
 //!
 //! `y = x·r`, `r = 1/√(mean(x²) + eps)`; gradient `dx = r·(dy − y·mean(dy·y))`.
 
+use crate::device::Device;
 use crate::graph::Graph;
 use crate::tape::{Kept, Record, Tape, Var, bytes};
 use crate::tensor::Tensor;
@@ -14,14 +15,14 @@ pub(crate) struct Saved {
 impl Graph {
     /// Normalises each innermost row of `x`; computed in `f32` whatever the element type.
     pub fn rms_norm(&self, x: &Tensor) -> Tensor {
-        let mut y = normalize(x);
+        let mut y = normalize(self.device(), x);
         self.record(&mut y, |tape, out| Record::RmsNorm(Saved { x: tape.keep(x), out }));
         y
     }
 }
 
-fn normalize(x: &Tensor) -> Tensor {
-    let (device, y) = (x.device(), x.device().activation(x.shape()));
+fn normalize(device: &Device, x: &Tensor) -> Tensor {
+    let y = device.activation(x.shape());
     device.count(4.0 * x.len() as f64, 2.0 * bytes(x));
     device.launch("rms_norm", |b| {
         b.rms_norm(x.buffer(), y.buffer(), x.shape().last());
@@ -33,7 +34,7 @@ impl Saved {
     /// The normalised rows.
     #[allow(clippy::unused_self)]
     pub(crate) fn again(&self, x: &Tensor) -> Tensor {
-        normalize(x)
+        normalize(x.device(), x)
     }
 
     pub(crate) fn backward(self, tape: &mut Tape) {

@@ -78,7 +78,7 @@ impl Graph {
             starts: starts.map(Tensor::buffer),
             scale,
         };
-        let mut y = rotate(&args, x);
+        let mut y = rotate(self.device(), &args, x);
         self.record(&mut y, |tape, out| {
             assert!(
                 starts.is_none(),
@@ -95,8 +95,8 @@ impl Graph {
     }
 }
 
-fn rotate(args: &RotaryArgs, x: &Tensor) -> Tensor {
-    let (device, y) = (x.device(), x.device().activation(x.shape()));
+fn rotate(device: &Device, args: &RotaryArgs, x: &Tensor) -> Tensor {
+    let y = device.activation(x.shape());
     device.count(8.0 * x.len() as f64, 2.0 * bytes(x));
     device.launch("rotary_qk_norm", |b| b.rotary_qk_norm(args, x.buffer(), y.buffer()));
     y
@@ -105,7 +105,7 @@ fn rotate(args: &RotaryArgs, x: &Tensor) -> Tensor {
 impl Saved {
     /// The rotated heads.
     pub(crate) fn again(&self, x: &Tensor) -> Tensor {
-        rotate(&self.args, x)
+        rotate(x.device(), &self.args, x)
     }
 
     pub(crate) fn backward(self, tape: &mut Tape) {
