@@ -2,10 +2,12 @@
 //!
 //! Must never know where blocks come from and sums go.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use super::kernel::{A_STRIDE, Kernel, Session};
-use super::view::View;
+use super::view::{MatrixRef, View};
 
 /// How a panel of A lies in memory.
 #[derive(Clone, Copy)]
@@ -26,6 +28,55 @@ pub(super) struct Panels<'a> {
     pub(super) panel_stride: usize,
     /// Units of k.
     pub(super) count: usize,
+    /// What memory is asked for meanwhile.
+    pub(super) ahead: Lines,
+}
+
+/// Stretches of memory that will be needed: as many of them, `stride` bytes apart, of so many bytes each.
+#[derive(Clone, Copy)]
+pub(super) struct Lines {
+    first: *const i8,
+    stride: usize,
+    count: usize,
+    bytes: usize,
+}
+
+impl Lines {
+    pub(super) const NONE: Self = Self {
+        first: std::ptr::null(),
+        stride: 0,
+        count: 0,
+        bytes: 0,
+    };
+
+    /// The rows of a matrix.
+    pub(super) fn of(rows: &MatrixRef<'_>) -> Self {
+        let (count, cols) = rows.shape();
+        let (first, stride, size) = match rows {
+            MatrixRef::F32(rows) => (rows.data.as_ptr().cast(), rows.row_stride, size_of::<f32>()),
+            MatrixRef::Bf16(rows) => (rows.data.as_ptr().cast(), rows.row_stride, size_of::<bf16>()),
+        };
+        Self {
+            first,
+            stride: stride * size,
+            count,
+            bytes: cols * size,
+        }
+    }
+
+    /// Asks for some of them, for the second-level cache: rows a power of two apart would evict one another from the first.
+    fn prefetch(self, lines: Range<usize>) {
+        #[cfg(target_arch = "x86_64")]
+        for line in lines.clone() {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            let line = self.first.wrapping_add(line * self.stride);
+            for byte in (0..self.bytes).step_by(64) {
+                // SAFETY: a prefetch reads nothing and may name any address.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(byte)) };
+            }
+        }
+        let _ = lines;
+    }
 }
 
 /// Where the product of a panel of A goes.
@@ -53,12 +104,19 @@ impl Panels<'_> {
         let (mr, nr) = (kernel.mr, kernel.nr);
         let Sums { first, stride, add } = sums;
         assert!(height <= mr && width.is_multiple_of(nr));
+        let panels = width / nr;
         for units in kernel.parts(self.count) {
             let add = add || units.start > 0;
             // SAFETY: the caller's promise.
             unsafe { session.prepare(height, units.len()) };
             let columns = (0..width).step_by(nr).enumerate().map(|(panel, left)| {
                 let b = &self.b[panel * self.panel_stride..][units.start * nr..units.end * nr];
+                if units.start == 0 {
+                    // A share with each panel, so that requests do not queue.
+                    let Lines { count, .. } = self.ahead;
+                    self.ahead
+                        .prefetch(panel * count / panels..(panel + 1) * count / panels);
+                }
                 // SAFETY: inside the sums' first row.
                 (b.as_ptr(), unsafe { first.add(left) })
             });

@@ -10,7 +10,7 @@ use super::blocking::{Cut, cut, k_block, square_tile, tile_shape};
 use super::epilogue::Output;
 use super::kernel::{A_STRIDE, Format, Kernel, Session};
 use super::pack::{Encoding, pack_panels, pack_rows};
-use super::panels::{Left, Panels, Sums};
+use super::panels::{Left, Lines, Panels, Sums};
 use super::slabs::Slab;
 use super::{MatrixRef, Precision, Rhs, TileScratch, prepare, single};
 use crate::cpu::isa::Isa;
@@ -226,11 +226,18 @@ impl<'a> Product<'a> {
                         self.band(a_block, 0, count)
                     }
                 };
+                let next = in_c.end..rows.end.min(in_c.end + kernel.mr);
+                let ahead = if shared.is_some() || side_by_side {
+                    Lines::NONE
+                } else {
+                    Lines::of(&self.a.part(next, ks.clone()))
+                };
                 let panels = Panels {
                     a,
                     b,
                     panel_stride,
                     count,
+                    ahead,
                 };
                 let to = direct.unwrap_or(Sums {
                     first: sums.as_mut_ptr(),
