@@ -8,8 +8,8 @@
 
 use super::kernel::{A_STRIDE, Kernel};
 
-/// The longest block of k of any kernel, in units (an f32, or a pair of bf16): a panel of A
-/// and one of B fit the nearest caches.
+/// The longest block of k of any kernel, in units (an f32, or a pair of bf16). A panel of A stays in the nearest cache while
+/// those of B come from the next; the inner width of small models is one block, whose sums need no second visit.
 pub(super) const MAX_K: usize = 384;
 /// Most rows of a tile of C. A tile is large because every tile packs its own operands: with long k,
 /// the traffic for that is what limits the speed.
