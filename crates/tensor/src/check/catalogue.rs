@@ -297,6 +297,8 @@ fn weighted_nll(sizes: Sizes) -> Vec<Box<dyn Check>> {
         (1, 129, 65, 127, 127),
         (5, 63, 33, 1000, 1024),
         (1, 4133, 8, 300, 304),
+        // More words than a part of the vocabulary and a block of it, and rows of several tiles.
+        (1, 141, 20, 3500, 3590),
     ];
     for softcap in [None, Some(15.0)] {
         let large = [(8, 513, 256, 8190, 8192), (1, 4100, 64, 32_768, 32_768)];

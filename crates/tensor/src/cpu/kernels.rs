@@ -254,7 +254,7 @@ impl Backend for Cpu {
     }
 
     fn nll_scratch(&self, rows: usize, channels: usize, padded_vocab: usize) -> NllScratch {
-        Cpu::loss_scratch(rows, channels, padded_vocab)
+        self.loss_scratch(rows, channels, padded_vocab)
     }
 
     fn weighted_nll(&self, args: &NllArgs, gradients: Option<&NllGradients>) {

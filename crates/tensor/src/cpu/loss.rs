@@ -7,10 +7,12 @@
 //! element per row is corrected, that of the target; and the factors `s = weight/total` are applied where it is cheap:
 //! `dx = s∘(g·head)` as its tiles are stored, `dhead = gᵀ·(s∘x)`. `tile.rs` has the arithmetic of rows.
 
+mod fused;
 mod tile;
 
 use std::ops::Range;
 
+use self::fused::Plan;
 use self::tile::{Softened, soften};
 use super::Cpu;
 use super::elem::{Elem, Parts, indices, input, output, parts};
@@ -28,13 +30,19 @@ const TILE_COLS: usize = 384;
 const ROWS: usize = 64;
 
 impl Cpu {
-    pub(crate) fn loss_scratch(rows: usize, channels: usize, padded_vocab: usize) -> NllScratch {
+    pub(crate) fn loss_scratch(&self, rows: usize, channels: usize, padded_vocab: usize) -> NllScratch {
         let chunk = (CHUNK_ELEMENTS / padded_vocab.max(1)).clamp(64, 4096).min(rows);
-        NllScratch {
+        let mut scratch = NllScratch {
             chunk,
-            master: chunk * (2 * padded_vocab.div_ceil(TILE_COLS) + 2),
+            master: Chunk::<f32>::scratch(chunk, padded_vocab, TILE_COLS),
             compute: chunk * (padded_vocab + channels),
+        };
+        if let Some(plan) = Plan::new(self, channels, padded_vocab) {
+            let own = Chunk::<f32>::scratch(chunk, padded_vocab, plan.width);
+            scratch.master = scratch.master.max(own + plan.master(chunk));
+            scratch.compute = scratch.compute.max(plan.compute(chunk));
         }
+        scratch
     }
 
     pub(crate) fn nll<T: Elem>(&self, args: &NllArgs, gradients: Option<&NllGradients>) {
@@ -46,30 +54,18 @@ impl Cpu {
         // A target out of range is a fault of the caller; treated like one to ignore it would hide it.
         let known = |&target: &i32| target < args.vocab as i32;
         assert!(targets.iter().all(known), "a target outside the vocabulary");
+        let plan = Plan::new(self, channels, padded).filter(|_| tile::bounded(args.softcap));
         for start in (0..args.rows).step_by(args.chunk) {
             let rows = start..args.rows.min(start + args.chunk);
+            if let (Some(plan), Some(gradients)) = (&plan, gradients) {
+                self.fused_chunk::<T>(plan, args, gradients, rows);
+                continue;
+            }
             let count = rows.len();
             let x = &x[start * channels..rows.end * channels];
-            let blocks = padded.div_ceil(TILE_COLS);
-            let (sums, rest) = output::<f32>(args.scratch).split_at_mut(count * blocks);
-            let (peaks, rest) = rest.split_at_mut(count * blocks);
-            let (wanted, rest) = rest.split_at_mut(count);
-            let scales = &mut rest[..count];
-            let mut scratch = gradients.map(|g| output::<T>(g.scratch).split_at_mut(count * padded));
-            let chunk = Chunk {
-                cpu: self,
-                vocab: args.vocab,
-                padded,
-                blocks,
-                softcap: args.softcap,
-                targets: &targets[rows.clone()],
-                weights: &weights[rows.clone()],
-                sums: Parts::new(sums),
-                peaks: Parts::new(peaks),
-                wanted: Parts::new(wanted),
-                scales: Parts::new(scales),
-                g: scratch.as_mut().map(|(g, _)| Parts::new(&mut g[..])),
-            };
+            let g = gradients.map(|g| G::Rows(Parts::new(&mut output::<T>(g.scratch)[..count * padded])));
+            let own = output::<f32>(args.scratch);
+            let chunk = Chunk::new(self, args, rows.clone(), TILE_COLS, own, g);
             matmul_each(
                 &self.pool,
                 self.isa,
@@ -79,9 +75,10 @@ impl Cpu {
                 &|tile| chunk.take(tile),
             );
             chunk.finish(&mut nll[rows]);
-            let (Some(gradients), Some((g, scaled))) = (gradients, scratch) else {
-                continue;
-            };
+            // SAFETY: no task runs meanwhile, nor is it written any more.
+            let scales = unsafe { chunk.scales.range(0..count) };
+            let Some(gradients) = gradients else { continue };
+            let (g, scaled) = output::<T>(gradients.scratch).split_at_mut(count * padded);
             let scaled = &mut scaled[..count * channels];
             self.scale_rows(x, scales, scaled, channels);
             let dx = &mut output::<T>(gradients.dx)[start * channels..][..count * channels];
@@ -177,12 +174,22 @@ impl Cpu {
     }
 }
 
+/// Where `g` is kept.
+#[derive(Clone, Copy)]
+enum G<'a, T> {
+    /// `[row][column]`
+    Rows(Parts<'a, T>),
+    /// As [`Plan::place`] says.
+    Panels(Parts<'a, T>, &'a Plan),
+}
+
 /// A chunk of positions.
 struct Chunk<'a, T> {
     cpu: &'a Cpu,
     vocab: usize,
     padded: usize,
-    /// Blocks of [`TILE_COLS`] columns.
+    /// Columns that share a sum, and how many such blocks there are.
+    width: usize,
     blocks: usize,
     softcap: Option<f32>,
     targets: &'a [i32],
@@ -191,14 +198,49 @@ struct Chunk<'a, T> {
     sums: Parts<'a, f32>,
     /// What was taken off the logits of a row and block; 0 where a soft cap keeps them small.
     peaks: Parts<'a, f32>,
-    /// Each row's logit of the target, before the soft cap.
+    /// Each row's logit of the target, before the soft cap; when the row is finished, the target's `g`.
     wanted: Parts<'a, f32>,
     /// Each row's factor `weight/total`.
     scales: Parts<'a, f32>,
-    g: Option<Parts<'a, T>>,
+    g: Option<G<'a, T>>,
 }
 
-impl<T: Elem> Chunk<'_, T> {
+impl<'a, T: Elem> Chunk<'a, T> {
+    /// Numbers that [`Chunk::new`] takes of its memory.
+    fn scratch(rows: usize, padded: usize, width: usize) -> usize {
+        rows * (2 * padded.div_ceil(width) + 2)
+    }
+
+    fn new(
+        cpu: &'a Cpu,
+        args: &NllArgs,
+        rows: Range<usize>,
+        width: usize,
+        memory: &'a mut [f32],
+        g: Option<G<'a, T>>,
+    ) -> Self {
+        let (count, padded) = (rows.len(), args.head.out_features);
+        let blocks = padded.div_ceil(width);
+        let (sums, rest) = memory.split_at_mut(count * blocks);
+        let (peaks, rest) = rest.split_at_mut(count * blocks);
+        let (wanted, rest) = rest.split_at_mut(count);
+        Self {
+            cpu,
+            vocab: args.vocab,
+            padded,
+            width,
+            blocks,
+            softcap: args.softcap,
+            targets: &indices(args.targets)[rows.clone()],
+            weights: &input::<f32>(args.weights)[rows],
+            sums: Parts::new(sums),
+            peaks: Parts::new(peaks),
+            wanted: Parts::new(wanted),
+            scales: Parts::new(&mut rest[..count]),
+            g,
+        }
+    }
+
     /// The target of a row that counts.
     fn target(&self, row: usize) -> Option<usize> {
         usize::try_from(self.targets[row]).ok()
@@ -206,39 +248,38 @@ impl<T: Elem> Chunk<'_, T> {
 
     /// A tile of logits before the soft cap.
     fn take(&self, tile: Tile) {
-        let Tile {
-            rows,
-            cols,
-            sums: tile,
-            stride,
-        } = tile;
-        let real = self.vocab.clamp(cols.start, cols.end) - cols.start;
-        let block = cols.start / TILE_COLS;
-        for (row, z) in rows.zip(tile.chunks_exact_mut(stride)) {
-            let z = &mut z[..cols.len()];
-            let softened = if let Some(target) = self.target(row) {
-                if cols.contains(&target) {
-                    // SAFETY: one tile of the row has this column.
-                    let wanted = unsafe { self.wanted.range(row..row + 1) };
-                    wanted[0] = z[target - cols.start];
-                }
-                soften(self.cpu.isa, &mut z[..real], self.softcap)
-            } else {
-                z.fill(0.0);
-                Softened::default()
-            };
-            let at = row * self.blocks + block..row * self.blocks + block + 1;
-            // SAFETY: each tile has its own block of its own rows.
-            unsafe {
-                self.sums.range(at.clone())[0] = softened.sum;
-                self.peaks.range(at)[0] = softened.peak;
-            }
-            if let Some(g) = &self.g {
-                z[real..].fill(0.0);
+        for (row, z) in tile.rows.zip(tile.sums.chunks_exact_mut(tile.stride)) {
+            let z = &mut z[..tile.cols.len()];
+            self.soften(row, &tile.cols, z);
+            if let Some(G::Rows(g)) = &self.g {
                 // SAFETY: tiles are disjoint.
-                let g = unsafe { g.range(row * self.padded + cols.start..row * self.padded + cols.end) };
+                let g = unsafe { g.range(row * self.padded + tile.cols.start..row * self.padded + tile.cols.end) };
                 tile::round(self.cpu.isa, z, g);
             }
+        }
+    }
+
+    /// Makes `g` of a block of a row's logits; of what is behind them in `z`, zeros.
+    fn soften(&self, row: usize, cols: &Range<usize>, z: &mut [f32]) {
+        let real = self.vocab.clamp(cols.start, cols.end) - cols.start;
+        let block = cols.start / self.width;
+        let softened = if let Some(target) = self.target(row) {
+            if cols.contains(&target) {
+                // SAFETY: one block of the row has this column.
+                let wanted = unsafe { self.wanted.range(row..row + 1) };
+                wanted[0] = z[target - cols.start];
+            }
+            z[real..].fill(0.0);
+            soften(self.cpu.isa, &mut z[..real], self.softcap)
+        } else {
+            z.fill(0.0);
+            Softened::default()
+        };
+        let at = row * self.blocks + block..row * self.blocks + block + 1;
+        // SAFETY: one task has this block of the row.
+        unsafe {
+            self.sums.range(at.clone())[0] = softened.sum;
+            self.peaks.range(at)[0] = softened.peak;
         }
     }
 
@@ -258,12 +299,12 @@ impl<T: Elem> Chunk<'_, T> {
     unsafe fn finish_row(&self, row: usize, nll: &mut f32) {
         let blocks: Range<usize> = row * self.blocks..(row + 1) * self.blocks;
         // SAFETY: the caller's promise.
-        let (sums, peaks, scale, mut z) = unsafe {
+        let (sums, peaks, scale, wanted) = unsafe {
             (
                 self.sums.range(blocks.clone()),
                 self.peaks.range(blocks),
                 &mut self.scales.range(row..row + 1)[0],
-                self.wanted.range(row..row + 1)[0],
+                &mut self.wanted.range(row..row + 1)[0],
             )
         };
         let Some(target) = self.target(row) else {
@@ -273,6 +314,7 @@ impl<T: Elem> Chunk<'_, T> {
         let peak = peaks.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let at_peak = |sum: f32, own: f32| if own == peak { sum } else { sum * (own - peak).exp() };
         let total: f32 = sums.iter().zip(&*peaks).map(|(&sum, &own)| at_peak(sum, own)).sum();
+        let mut z = *wanted;
         let softened = soften(self.cpu.isa, std::slice::from_mut(&mut z), self.softcap);
         let of_target = at_peak(softened.sum, softened.peak);
         // Both are exact for a target that is all but certain; the quotient has no bounds without a soft cap.
@@ -282,15 +324,27 @@ impl<T: Elem> Chunk<'_, T> {
             peak + total.ln() - softened.peak
         };
         *scale = self.weights[row] / total;
-        let Some(g) = &self.g else { return };
+        let slope = z / softened.sum;
+        let of_target = T::from_f32((of_target - total) * slope);
+        *wanted = of_target.to_f32();
         // SAFETY: the caller's promise.
-        let g = unsafe { g.range(row * self.padded..(row + 1) * self.padded) };
-        for (g, block) in g.chunks_mut(TILE_COLS).zip(&*peaks) {
-            if *block != peak {
-                tile::rescale(self.cpu.isa, g, (block - peak).exp());
+        unsafe {
+            match self.g {
+                None => {}
+                Some(G::Rows(g)) => {
+                    let g = g.range(row * self.padded..(row + 1) * self.padded);
+                    for (g, block) in g.chunks_mut(self.width).zip(&*peaks) {
+                        if *block != peak {
+                            tile::rescale(self.cpu.isa, g, (block - peak).exp());
+                        }
+                    }
+                    g[target] = of_target;
+                }
+                Some(G::Panels(g, plan)) => {
+                    let at = plan.place(self.targets.len(), row, target);
+                    g.range(at..at + 1)[0] = of_target;
+                }
             }
         }
-        let slope = z / softened.sum;
-        g[target] = T::from_f32((of_target - total) * slope);
     }
 }

@@ -40,7 +40,9 @@ use self::epilogue::Output;
 pub(crate) use self::epilogue::{EachTile, Epilogue, Tile};
 use self::kernel::Kernel;
 pub(crate) use self::kernel::Session;
-pub(crate) use self::micros::{LeftRows, Micros, ROW, RightPanels, transposed_square};
+pub(crate) use self::micros::{
+    Ahead, Band, LeftRows, Micros, ROW, RightPanels, Stretch, publish, stream, transposed_square,
+};
 use self::pack::{Encoding, pack_panels};
 pub(crate) use self::peak::peak;
 use self::product::Product;
@@ -137,10 +139,23 @@ fn prepare(precision: Precision, isa: Isa) -> (Encoding, &'static Kernel) {
     (encoding, kernel)
 }
 
+/// From one panel of a packed right operand to the next, in units, for panels of `len`. Blocks of k of neighbouring panels
+/// are used together: a multiple of 128 KiB apart, as with a vocabulary of 2¹⁵, they would all fall into the same sets of a
+/// second-level cache and evict one another.
+fn panel_stride(len: usize) -> usize {
+    const SETS: usize = 1 << 15;
+    const APART: usize = 1 << 11;
+    if len > 0 && len.is_multiple_of(SETS) {
+        len + APART
+    } else {
+        len
+    }
+}
+
 /// The size in bytes of a packed `[k, n]` right operand. It depends on the level.
 pub(crate) fn packed_len(k: usize, n: usize, precision: Precision, isa: Isa) -> usize {
     let (encoding, kernel) = prepare(precision, isa);
-    n.next_multiple_of(kernel.nr) * encoding.format().units(k) * size_of::<u32>()
+    n.div_ceil(kernel.nr) * panel_stride(encoding.format().units(k) * kernel.nr) * size_of::<u32>()
 }
 
 /// Packs the right operand `b: [k, n]` into `dst`, to be used by [`PackedB`].
@@ -156,7 +171,7 @@ pub(crate) fn pack_b<'a>(pool: &Pool, isa: Isa, precision: Precision, b: impl In
     let (before, units, _) = unsafe { dst.align_to_mut::<u32>() };
     assert!(before.is_empty(), "packed matrices are aligned to 4 bytes");
     let panel = encoding.format().units(k) * kernel.nr;
-    let dst = ViewMut::row_major(units, n.div_ceil(kernel.nr), panel);
+    let dst = ViewMut::row_major(units, n.div_ceil(kernel.nr), panel_stride(panel));
     pool.run(n.div_ceil(kernel.nr), &|index| {
         let cols = index * kernel.nr..n.min((index + 1) * kernel.nr);
         // SAFETY: each task has its own panel.

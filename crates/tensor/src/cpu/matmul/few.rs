@@ -6,11 +6,11 @@
 
 use std::ops::Range;
 
-use super::Rhs;
 use super::blocking::{FEW_ROWS, MAX_ROWS, k_block};
 use super::kernel::{A_STRIDE, Session};
 use super::pack::pack_rows;
 use super::product::Product;
+use super::{Rhs, panel_stride};
 
 impl Product<'_> {
     /// Computes the sums `acc` of a tile, if it has few rows and B is packed; else it does nothing and says so. All of A
@@ -38,7 +38,7 @@ impl Product<'_> {
         let acc = &mut acc[..height * stride];
         let mut session = Session::new(kernel);
         for (panel, left) in (cols.start / nr..).zip((0..stride).step_by(nr)) {
-            let b = &packed.units[panel * units * nr..][..units * nr];
+            let b = &packed.units[panel * panel_stride(units * nr)..][..units * nr];
             for (start, a) in starts.clone().zip(a.chunks(height * A_STRIDE)) {
                 for part in kernel.parts(block.min(units - start)) {
                     let b = &b[(start + part.start) * nr..(start + part.end) * nr];

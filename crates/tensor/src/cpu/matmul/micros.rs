@@ -6,10 +6,13 @@
 //!
 //! Must never know what is multiplied, nor when.
 
+mod band;
+
 use std::ops::Range;
 
 use half::bf16;
 
+pub(crate) use self::band::{Ahead, Band, Stretch, publish, stream};
 use super::kernel::{A_STRIDE, Kernel, Session};
 use super::pack::{Encoding, pack_panels, pack_rows};
 use super::transpose::{self, transpose};

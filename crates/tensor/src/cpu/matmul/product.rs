@@ -12,7 +12,7 @@ use super::kernel::{A_STRIDE, Format, Kernel, Session};
 use super::pack::{Encoding, pack_panels, pack_rows};
 use super::panels::{Left, Lines, Panels, Sums};
 use super::slabs::Slab;
-use super::{MatrixRef, Precision, Rhs, TileScratch, prepare, single};
+use super::{MatrixRef, Precision, Rhs, TileScratch, panel_stride, prepare, single};
 use crate::cpu::isa::Isa;
 
 /// A product with its kernel chosen.
@@ -182,8 +182,9 @@ impl<'a> Product<'a> {
             }
             let (b, panel_stride) = match &self.b {
                 Rhs::Packed(packed) => {
-                    let panel = &packed.units[cols.start / nr * all * nr..];
-                    (&panel[start * nr..], all * nr)
+                    let stride = panel_stride(all * nr);
+                    let panel = &packed.units[cols.start / nr * stride..];
+                    (&panel[start * nr..], stride)
                 }
                 Rhs::Plain(b) => {
                     if let Some(b) = slab.and_then(|slab| slab.b(start, count, cols.start)) {

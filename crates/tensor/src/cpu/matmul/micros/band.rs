@@ -1,0 +1,216 @@
+//! One panel of rows at a time, for callers that go from product to product while operands are in the cache: the left
+//! operand by rows or by k, and memory asked for what comes next between microkernels.
+
+use super::{LeftRows, MAX_K, Micros, ROW, RightPanels, pack_panels};
+use crate::cpu::matmul::{MatrixRef, PackedB, panel_stride};
+
+/// At most [`Micros::height`] rows of a left operand.
+#[derive(Clone, Copy)]
+pub(crate) enum Band<'a> {
+    /// `[chunk][row][ROW]`, as [`Micros::pack_left`] makes them.
+    Rows(LeftRows<'a>),
+    /// So many rows as `[unit][height]`, as [`Micros::pack_columns`] makes them.
+    Columns(&'a [u32], usize),
+}
+
+/// Memory that will be wanted soon, asked for in equal shares while microkernels run: all at once, requests would
+/// wait for each other and the microkernels for them.
+pub(crate) struct Ahead<const N: usize> {
+    stretches: [Stretch; N],
+    /// Cache lines of each that are asked for at a time.
+    shares: [usize; N],
+}
+
+/// Pieces of memory of one length, and how far one has come in them.
+#[derive(Clone, Copy)]
+pub(crate) struct Stretch {
+    piece: *const u8,
+    /// Bytes of a piece, and from one to the next.
+    len: usize,
+    stride: usize,
+    /// Pieces that are left, and bytes that are done of the first of them.
+    pieces: usize,
+    done: usize,
+}
+
+impl Stretch {
+    /// So many elements from that address on. They are not read, so need not be there.
+    pub(crate) fn new<T>(start: *const T, len: usize) -> Self {
+        Self::pieces(start, len, 0, 1)
+    }
+
+    /// Pieces of so many elements, `stride` apart.
+    fn pieces<T>(start: *const T, len: usize, stride: usize, pieces: usize) -> Self {
+        Self {
+            piece: start.cast(),
+            len: len * size_of::<T>(),
+            stride: stride * size_of::<T>(),
+            pieces,
+            done: 0,
+        }
+    }
+}
+
+impl<const N: usize> Ahead<N> {
+    /// In so many shares.
+    pub(crate) fn new(stretches: [Stretch; N], shares: usize) -> Self {
+        let shares = stretches.map(|all| (all.len.div_ceil(LINE) * all.pieces).div_ceil(shares.max(1)));
+        Self { stretches, shares }
+    }
+
+    /// Asks for the next share.
+    #[inline]
+    pub(crate) fn step(&mut self) {
+        for (stretch, &share) in self.stretches.iter_mut().zip(&self.shares) {
+            for _ in 0..share {
+                if stretch.done >= stretch.len {
+                    stretch.piece = stretch.piece.wrapping_add(stretch.stride);
+                    stretch.pieces = stretch.pieces.saturating_sub(1);
+                    stretch.done = 0;
+                }
+                if stretch.pieces == 0 {
+                    break;
+                }
+                #[cfg(target_arch = "x86_64")]
+                {
+                    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+                    // SAFETY: a prefetch reads nothing and may name any address.
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(stretch.piece.wrapping_add(stretch.done).cast()) };
+                }
+                stretch.done += LINE;
+            }
+        }
+    }
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+impl Micros {
+    /// Whether there are microkernels for [`Band::Columns`].
+    pub(crate) fn takes_columns(&self) -> bool {
+        !self.kernel.by_k.is_empty()
+    }
+
+    /// Packs at most [`Micros::height`] rows that lie side by side in memory, k being the slow direction, as
+    /// `[unit][height]`; rows that are missing and the rest of the last unit become zeros.
+    pub(crate) fn pack_columns(&self, rows: MatrixRef<'_>, dst: &mut [u32]) {
+        pack_panels(self.isa, self.encoding, rows, self.kernel.mr, dst);
+    }
+
+    /// How often [`Micros::multiply_band`] calls back.
+    pub(crate) fn steps(b: &RightPanels<'_>) -> usize {
+        b.panels * b.count.div_ceil(MAX_K)
+    }
+
+    /// Writes the product to `c`, whose rows are `stride` apart, or adds it (`add`); `between` is called for each
+    /// microkernel.
+    ///
+    /// # Panics
+    /// If the level works on tile registers.
+    pub(crate) fn multiply_band(
+        &self,
+        a: Band<'_>,
+        b: RightPanels<'_>,
+        c: &mut [f32],
+        stride: usize,
+        add: bool,
+        mut between: impl FnMut(),
+    ) {
+        let (mr, nr) = (self.kernel.mr, self.kernel.nr);
+        let height = match a {
+            Band::Rows(a) => a.rows,
+            Band::Columns(_, height) => height,
+        };
+        assert!(self.takes_columns() && (1..=mr).contains(&height) && b.panels > 0 && b.count > 0);
+        assert!(c.len() >= (height - 1) * stride + b.panels * nr && (height == 1 || stride >= b.panels * nr));
+        for start in (0..b.count).step_by(MAX_K) {
+            let count = MAX_K.min(b.count - start);
+            let (kernel, a) = match a {
+                Band::Rows(a) => (
+                    self.kernel.by_rows,
+                    &a.units[start / MAX_K * a.rows * ROW..][..(height - 1) * ROW + count],
+                ),
+                Band::Columns(a, _) => (self.kernel.by_k, &a[start * mr..(start + count) * mr]),
+            };
+            for panel in 0..b.panels {
+                let b = &b.units[panel * b.stride + start * nr..][..count * nr];
+                between();
+                // SAFETY: `prepare` chose a kernel of a level that this CPU has, and it needs no session, having no
+                // tile registers; the slices have the extents that it reads, and C that by the assertion above.
+                unsafe {
+                    let c = c.as_mut_ptr().add(panel * nr);
+                    kernel[height - 1](count, a.as_ptr(), b.as_ptr(), c, stride, add || start > 0);
+                }
+            }
+        }
+    }
+}
+
+impl RightPanels<'_> {
+    /// All of it, as something to ask memory for.
+    pub(crate) fn stretch(&self, micros: &Micros) -> Stretch {
+        let nr = micros.width();
+        Stretch::pieces(self.units.as_ptr(), self.count * nr, self.stride, self.panels)
+    }
+}
+
+impl<'a> PackedB<'a> {
+    /// `panels` panels from column `col` on, and of k `count` units from element `k` on.
+    ///
+    /// # Panics
+    /// If a panel does not begin at that column or a unit at that element.
+    pub(crate) fn panels(
+        &self,
+        micros: &Micros,
+        (k, col): (usize, usize),
+        count: usize,
+        panels: usize,
+    ) -> RightPanels<'a> {
+        let nr = micros.width();
+        assert!(self.isa == micros.isa && col.is_multiple_of(nr) && k.is_multiple_of(micros.per_unit()));
+        let stride = panel_stride(micros.units(self.k) * nr);
+        RightPanels {
+            units: &self.units[col / nr * stride + k / micros.per_unit() * nr..],
+            stride,
+            panels,
+            count,
+        }
+    }
+}
+
+/// Copies to memory that is not read soon, where it can without bringing that into the cache first.
+///
+/// What is written this way is visible to other threads after [`publish`].
+pub(crate) fn stream(micros: &Micros, from: &[u32], to: &mut [u32]) {
+    assert_eq!(from.len(), to.len());
+    #[cfg(target_arch = "x86_64")]
+    if micros.isa >= crate::cpu::isa::Isa::Avx512
+        && to.as_ptr().addr().is_multiple_of(64)
+        && to.len().is_multiple_of(16)
+    {
+        /// # Safety
+        /// The CPU has AVX-512F; as many units on both sides, in whole vectors, `to` at a cache line.
+        #[target_feature(enable = "avx512f")]
+        unsafe fn whole(from: &[u32], to: &mut [u32]) {
+            use std::arch::x86_64::{_mm512_loadu_si512, _mm512_stream_si512};
+            for (from, to) in from.as_chunks::<16>().0.iter().zip(to.as_chunks_mut::<16>().0) {
+                // SAFETY: whole vectors of both.
+                unsafe { _mm512_stream_si512(to.as_mut_ptr().cast(), _mm512_loadu_si512(from.as_ptr().cast())) };
+            }
+        }
+        // SAFETY: a `Micros` is made for a level that this CPU has; the rest as checked.
+        return unsafe { whole(from, to) };
+    }
+    let _ = micros;
+    to.copy_from_slice(from);
+}
+
+/// Makes what [`stream`] wrote visible to whom this thread hands it.
+pub(crate) fn publish() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has it.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
