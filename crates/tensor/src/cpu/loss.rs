@@ -31,13 +31,15 @@ const ROWS: usize = 64;
 
 impl Cpu {
     pub(crate) fn loss_scratch(&self, rows: usize, channels: usize, padded_vocab: usize) -> NllScratch {
-        let chunk = (CHUNK_ELEMENTS / padded_vocab.max(1)).clamp(64, 4096).min(rows);
+        let plan = Plan::new(self, channels, padded_vocab);
+        let most = plan.as_ref().map_or(4096, Plan::most_rows);
+        let chunk = (CHUNK_ELEMENTS / padded_vocab.max(1)).clamp(64, most).min(rows);
         let mut scratch = NllScratch {
             chunk,
             master: Chunk::<f32>::scratch(chunk, padded_vocab, TILE_COLS),
             compute: chunk * (padded_vocab + channels),
         };
-        if let Some(plan) = Plan::new(self, channels, padded_vocab) {
+        if let Some(plan) = plan {
             let own = Chunk::<f32>::scratch(chunk, padded_vocab, plan.width);
             scratch.master = scratch.master.max(own + plan.master(chunk));
             scratch.compute = scratch.compute.max(plan.compute(chunk));

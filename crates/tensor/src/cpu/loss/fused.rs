@@ -22,6 +22,8 @@ const TILE: usize = 128;
 const SPANS: usize = 8;
 /// Panels of the head's gradient per task.
 const PANELS: usize = 16;
+/// Most units of `s∘x` packed: with every panel of `g` all of it is read, from the second-level cache.
+const PACKED: usize = 3 << 16;
 
 /// How the chunks of a loss are cut up.
 #[derive(Clone, Copy)]
@@ -78,6 +80,12 @@ impl Plan {
             rows * ROW,
             (high * self.micros.units(tile)).next_multiple_of(16),
         ]
+    }
+
+    /// Most rows of a chunk.
+    pub(super) fn most_rows(&self) -> usize {
+        let rows = PACKED / self.wide() * self.micros.per_unit();
+        (rows / TILE * TILE).clamp(2 * TILE, 4096)
     }
 
     /// Channels of whole panels.
