@@ -154,6 +154,17 @@ fn operations_are_told_each_by_itself() {
         number(&line["seconds"], "median")
     };
     assert!(seconds("rms_norm") < seconds("step"));
+    let cached: Vec<&Value> = all.iter().filter(|line| !line["kv_heads"].is_null()).collect();
+    assert!(
+        [1, 8, 64]
+            .iter()
+            .all(|&batch| cached.iter().any(|line| line["batch"] == batch))
+    );
+    for line in cached {
+        let element = if line["dtype"] == "float32" { 4.0 } else { 2.0 };
+        let sizes = ["batch", "positions", "kv_heads", "head_dim"].map(|size| number(line, size));
+        assert_eq!(number(line, "bytes"), 2.0 * element * sizes.iter().product::<f64>());
+    }
 }
 
 #[test]

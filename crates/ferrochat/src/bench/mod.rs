@@ -8,6 +8,7 @@
 //!
 //! Apart from `loader.rs` this room must never know a run, a data set or a tokenizer.
 
+mod cache;
 mod ceilings;
 mod decode;
 mod gemm;

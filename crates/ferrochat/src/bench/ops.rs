@@ -1,11 +1,12 @@
 //! `bench ops`: every operation of a training step, forward and backward, where it stands: with the operands and the
-//! caches as training has them.
+//! caches as training has them. Below them, attention over a KV cache.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde_json::json;
 
+use super::cache;
 use super::ceilings::Ceilings;
 use super::lines::Lines;
 use super::shape::{self, TRAINING};
@@ -68,6 +69,7 @@ pub fn command(args: &BenchOpsArgs) -> Result<()> {
         lines.push(&shown, about(*calls), timing)?;
     }
     lines.push("step", about(1), &step)?;
+    cache::lines((&device, &config), args.samples, &mut ceilings, &mut lines)?;
     lines.finish(&format!(
         "{}\n{}; {} tokens per step; all calls of a step together\n",
         device.name(),

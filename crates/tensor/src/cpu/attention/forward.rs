@@ -5,11 +5,13 @@
 //! of a sequence, and where there are several spans, a second pass joins the blocks: the same sums in the same order.
 
 mod block;
+mod few;
 mod rows;
 
 use std::ops::Range;
 
 use self::block::{Ahead, Room};
+use self::few::Kernels;
 use self::rows::{Running, Slab};
 use super::{BLOCK, Group, Memory};
 use crate::backend::{AttentionArgs, Buffer};
@@ -60,7 +62,8 @@ impl Cpu {
             c: args.scale * std::f32::consts::LOG2_E,
         };
         if args.time * args.heads / args.kv_heads <= call.micros.height() {
-            self.attention_by_sequences(&call);
+            let few = call.few(args.time * args.heads / args.kv_heads);
+            self.attention_by_sequences(&call, few);
             return;
         }
         let pairs = args.batch * args.kv_heads;
@@ -75,7 +78,8 @@ impl Cpu {
     }
 
     /// Few queries, as in decoding: a task owns a span of blocks of keys of all heads of a sequence, which lie side by side in memory.
-    fn attention_by_sequences<T: Elem>(&self, call: &Call<'_, T>) {
+    /// With kernels for so few of them, if there are any.
+    fn attention_by_sequences<T: Elem>(&self, call: &Call<'_, T>, few: Option<Kernels>) {
         let (args, width) = (call.args, call.width());
         let rows = args.time * args.heads / args.kv_heads;
         // It changes who computes a block and not its bits, so it may look at the number of threads.
@@ -98,26 +102,42 @@ impl Cpu {
             Running::of(unsafe { partials.range(at..at + rows * (width + 2)) }, rows, width)
         };
         let slab = |sequence: usize, kv_head: usize| call.slab(sequence * args.kv_heads + kv_head, 0..args.time);
-        self.pool.run_with_worker(args.batch * spans, &|task, worker| {
+        let blocks_of = |task: usize| {
             let (sequence, span) = (task / spans, task % spans);
             let all = slab(sequence, 0).blocks();
             let cut = |span: usize| all.start + all.len() * span / spans;
+            (sequence, cut(span)..cut(span + 1))
+        };
+        let tasks = args.batch * spans;
+        self.pool.run_with_worker(tasks, &|task, worker| {
+            let (sequence, blocks) = blocks_of(task);
             let scratch = &mut self.pool.scratch(worker);
-            let mut room = call.room(&mut Memory(&mut scratch.floats));
-            let mut session = call.micros.session();
-            let mut ahead = Ahead::new(call, &slab(sequence, 0), cut(span));
-            ahead.all();
-            for block in cut(span)..cut(span + 1) {
-                if block + 1 < cut(span + 1) {
-                    ahead = Ahead::new(call, &slab(sequence, 0), block + 1);
+            let mut memory = Memory(&mut scratch.floats);
+            let first = blocks.start;
+            let running = |block: usize, kv_head: usize| {
+                let mut running = part(sequence, if spans == 1 { 0 } else { block }, kv_head);
+                if spans > 1 || block == first {
+                    running.clear();
                 }
-                for kv_head in 0..args.kv_heads {
-                    let mut running = part(sequence, if spans == 1 { 0 } else { block }, kv_head);
-                    if spans > 1 || block == cut(span) {
-                        running.clear();
+                running
+            };
+            if let Some(few) = few {
+                let next = task + self.pool.threads();
+                let next = (next < tasks).then(|| blocks_of(next));
+                call.few_blocks(few, memory, (sequence, blocks), next, running);
+            } else {
+                let mut room = call.room(&mut memory);
+                let mut session = call.micros.session();
+                let mut ahead = Ahead::new(call, &slab(sequence, 0), first);
+                ahead.all();
+                for block in blocks.clone() {
+                    if block + 1 < blocks.end {
+                        ahead = Ahead::new(call, &slab(sequence, 0), block + 1);
                     }
-                    let slab = slab(sequence, kv_head);
-                    call.block(&mut session, &slab, block, &mut room, &mut running, Some(&mut ahead));
+                    for kv_head in 0..args.kv_heads {
+                        let (slab, mut running) = (slab(sequence, kv_head), running(block, kv_head));
+                        call.block(&mut session, &slab, block, &mut room, &mut running, Some(&mut ahead));
+                    }
                 }
             }
             if spans == 1 {

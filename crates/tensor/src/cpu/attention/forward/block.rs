@@ -72,13 +72,7 @@ impl<T: Elem> Call<'_, T> {
         ahead: Option<&mut Ahead<'_, T>>,
     ) {
         let (micros, dim, group) = (&self.micros, self.args.head_dim, &slab.group);
-        // Keys of the block that anybody sees; others may never have been written.
-        let begin = block * BLOCK;
-        let end = (begin + BLOCK).min(group.start + slab.rows.end);
-        let first = group.first_visible(slab.rows.start).max(begin);
-        // Packed from a whole step on, so that a key has the same lane for every slab.
-        let begin = begin + (first - begin) / STEP * STEP;
-        let keys = begin..end;
+        let keys = slab.keys(block);
         self.pack_keys(group, &keys, room, ahead);
         let (depth, key_units) = (micros.units(dim), micros.units(keys.len()));
         let (nr, width) = (micros.width(), self.width());

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::softmax::factor;
-use super::super::{BLOCK, Group};
+use super::super::{BLOCK, Group, STEP};
 
 /// Queries `rows` of every head of a group: row `head · rows + row` of a slab.
 pub(super) struct Slab<'a> {
@@ -28,6 +28,14 @@ impl Slab<'_> {
     pub(super) fn blocks(&self) -> Range<usize> {
         let end = self.group.start + self.rows.end;
         self.group.first_visible(self.rows.start) / BLOCK..end.div_ceil(BLOCK)
+    }
+
+    /// Keys of a block that any query sees (others may never have been written), from a whole step on, so that a key has the same
+    /// lane for every slab.
+    pub(super) fn keys(&self, block: usize) -> Range<usize> {
+        let begin = block * BLOCK;
+        let first = self.group.first_visible(self.rows.start).max(begin);
+        begin + (first - begin) / STEP * STEP..(begin + BLOCK).min(self.group.start + self.rows.end)
     }
 }
 

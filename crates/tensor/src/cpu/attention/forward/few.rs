@@ -1,0 +1,326 @@
+//! Few queries over many keys, as in decoding: keys and values pass through the registers once, in the order of memory.
+//!
+//! Packing a block of keys pays where many queries use it. Here a step of [`STEP`] keys is transposed in registers and multiplied
+//! at once, head after head, before the next keys are touched; values likewise. What will be read next is asked
+//! for line by line, a fixed distance ahead. Every sum is the same chain as in `block.rs`, so the results have the same bits.
+//!
+//! Must never know instructions.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use super::super::softmax::probabilities;
+use super::super::{BLOCK, Group, Memory, STEP, within};
+use super::Call;
+use super::rows::{Running, Slab};
+use crate::cpu::elem::Elem;
+use crate::cpu::matmul::{Micros, ROW, Scratch};
+
+/// How far ahead of the step that is computed memory is asked for, into the second-level cache: the first level has so few places for
+/// lines that are on their way that memory's latency would set the speed (LOG.md).
+const AHEAD: usize = 16 << 10;
+/// Rows of values at a time. With four queries per head, 32 were a fifth slower than rows nearly in the order of memory; a few suffice to
+/// keep sums in registers.
+const VALUES: usize = 4;
+/// A line of the caches.
+const LINE: usize = 64;
+
+/// Rows of keys or values of one head.
+#[derive(Clone, Copy)]
+struct Rows {
+    first: *const u8,
+    /// From one row to the next.
+    bytes: usize,
+    /// As many bytes as the rows have, to be asked for meanwhile.
+    ahead: *const i8,
+}
+
+/// Scores of [`STEP`] keys with the queries of their head. Arguments: the keys; units of a row; queries `[row][units]`;
+/// scores, whose rows are [`BLOCK`] apart.
+///
+/// # Safety
+/// The CPU has the kernel's instruction set; the memory is there.
+type Scores = unsafe fn(Rows, usize, *const u32, *mut f32);
+
+/// Adds weighted values to the sums of the queries of their head, or begins the sums. Arguments: the values; channels of a row; units
+/// of weights, each for a row, or for two in pairs; weights, whose rows are [`BLOCK`] apart; sums `[row][channels]`;
+/// whether they begin.
+///
+/// # Safety
+/// As [`Scores`].
+type Values = unsafe fn(Rows, usize, usize, *const u32, *mut f32, bool);
+
+/// Kernels for a number of queries per kv head.
+#[derive(Clone, Copy)]
+pub(super) struct Kernels {
+    scores: Scores,
+    values: Values,
+}
+
+/// Channels that the kernels of values take at a time.
+const CHANNELS: usize = 32;
+
+impl Kernels {
+    /// For `rows` queries per kv head and elements of type `T`, if there are any.
+    fn find<T: Elem>(micros: &Micros, rows: usize, channels: usize) -> Option<Kernels> {
+        if !channels.is_multiple_of(CHANNELS) || micros.units(channels) > ROW - 16 || rows == 0 {
+            return None;
+        }
+        #[cfg(target_arch = "x86_64")]
+        {
+            use crate::cpu::isa::Isa;
+            use crate::dtype::DType;
+            let (isa, pairs) = (micros.isa, micros.pairs());
+            // Tiles of AMX round elsewhere, and bf16 that is widened has to be packed.
+            if pairs && isa == Isa::Avx512Bf16 || T::DTYPE == DType::F32 && isa >= Isa::Avx512 {
+                let (scores, values) = avx512::kernels(pairs, rows, channels.is_multiple_of(2 * CHANNELS))?;
+                return Some(Kernels { scores, values });
+            }
+        }
+        None
+    }
+}
+
+/// Memory that will be read, part after part.
+struct Coming<'a, T, I> {
+    rest: &'a [T],
+    parts: I,
+}
+
+impl<'a, T: Elem, I: Iterator<Item = &'a [T]>> Coming<'a, T, I> {
+    /// The next `len` elements, fewer at the end of a part.
+    fn next(&mut self, len: usize) -> &'a [T] {
+        if self.rest.len() < len
+            && let Some(part) = self.parts.next()
+        {
+            prefetch(self.rest);
+            self.rest = part;
+        }
+        let (next, rest) = self.rest.split_at(len.min(self.rest.len()));
+        self.rest = rest;
+        next
+    }
+}
+
+/// Asks for memory.
+fn prefetch<T>(x: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..size_of_val(x)).step_by(LINE) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: every x86-64 has the instruction, and it reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(x.as_ptr().cast::<i8>().wrapping_add(at)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = x;
+}
+
+/// What dealing with the blocks of a sequence needs: all queries of all heads, `[kv head][row]`.
+struct Room<'a> {
+    /// `[…][unit]`
+    queries: &'a mut [u32],
+    /// `[…][BLOCK]`
+    scores: &'a mut [f32],
+    /// `[…][BLOCK]`, in units.
+    weights: &'a mut [u32],
+    /// `[…][channel]`
+    sums: &'a mut [f32],
+    /// The largest score and the sum of probabilities.
+    parts: &'a mut [[f32; 2]],
+    /// The rows of a step that is not whole.
+    tail: &'a mut [u32],
+}
+
+/// Blocks of keys of a sequence.
+pub(super) type Blocks = (usize, Range<usize>);
+
+/// Nothing seen.
+const NOTHING: [f32; 2] = [f32::NEG_INFINITY, 0.0];
+
+impl<'a, T: Elem> Call<'a, T> {
+    /// Kernels for `rows` queries per kv head, if there are any and their room suffices.
+    pub(super) fn few(&self, rows: usize) -> Option<Kernels> {
+        let dim = self.args.head_dim;
+        let room = self.args.kv_heads * rows * (2 * (BLOCK + dim) + 2) + STEP * dim;
+        // Some lines more, since each piece begins at one.
+        let fits = room + 8 * LINE <= Scratch::FLOATS;
+        fits.then(|| Kernels::find::<T>(&self.micros, rows, dim)).flatten()
+    }
+
+    /// Joins blocks of a sequence to what `running` gives for each block and kv head. Those of `next` are likely to be the
+    /// thread's next ones.
+    pub(super) fn few_blocks<'m>(
+        &self,
+        kernels: Kernels,
+        mut memory: Memory<'_>,
+        (sequence, blocks): Blocks,
+        next: Option<Blocks>,
+        running: impl Fn(usize, usize) -> Running<'m>,
+    ) {
+        if blocks.is_empty() {
+            return;
+        }
+        let (args, dim, heads) = (self.args, self.args.head_dim, self.args.kv_heads);
+        let (units, rows) = (self.micros.units(dim), args.time * args.heads / heads);
+        let room = &mut Room {
+            queries: memory.units(heads * rows * units),
+            scores: memory.floats(heads * rows * BLOCK),
+            weights: memory.units(heads * rows * BLOCK),
+            sums: memory.floats(heads * rows * dim),
+            parts: memory.floats(heads * rows * 2).as_chunks_mut().0,
+            tail: memory.units(STEP * units),
+        };
+        let slab = |kv_head: usize| self.slab(sequence * heads + kv_head, 0..args.time);
+        for (kv_head, queries) in room.queries.chunks_exact_mut(rows * units).enumerate() {
+            for (row, query) in elements::<T>(queries).chunks_exact_mut(dim).enumerate() {
+                let slab = slab(kv_head);
+                let (head, at) = slab.row(row);
+                query.copy_from_slice(&self.q[slab.group.query(head, at)]);
+            }
+        }
+        let mut coming = Coming {
+            rest: &[],
+            parts: (self.in_order((sequence, blocks.clone())))
+                .chain(next.into_iter().flat_map(|next| self.in_order(next))),
+        };
+        // A step reads from all of its rows at once.
+        prefetch(coming.next(STEP * heads * dim + AHEAD / size_of::<T>()));
+        for block in blocks {
+            let keys = slab(0).keys(block);
+            for first in keys.clone().step_by(STEP) {
+                for kv_head in 0..heads {
+                    let ahead = coming.next(STEP * dim).as_ptr().cast();
+                    let step = self.step::<STEP>((sequence, kv_head), self.k, first..keys.end, room.tail, ahead);
+                    let queries = &room.queries[kv_head * rows * units..][..rows * units];
+                    let from = kv_head * rows * BLOCK + first - keys.start;
+                    let scores = &mut room.scores[from..][..(rows - 1) * BLOCK + STEP];
+                    // SAFETY: `find` chose kernels of a level that this CPU has, for so many rows; the slices are what they reach.
+                    unsafe { (kernels.scores)(step, units, queries.as_ptr(), scores.as_mut_ptr()) };
+                }
+            }
+            for kv_head in 0..heads {
+                self.weigh(&slab(kv_head), &keys, kv_head * rows, room);
+            }
+            for first in keys.clone().step_by(VALUES) {
+                let count = self.micros.units((keys.end - first).min(VALUES));
+                for kv_head in 0..heads {
+                    let ahead = coming.next(VALUES * dim).as_ptr().cast();
+                    let step = self.step::<VALUES>((sequence, kv_head), self.v, first..keys.end, room.tail, ahead);
+                    let from = kv_head * rows * BLOCK + self.micros.units(first - keys.start);
+                    let weights = &room.weights[from..][..(rows - 1) * BLOCK + count];
+                    let sums = &mut room.sums[kv_head * rows * dim..][..rows * dim];
+                    let (weights, sums, begin) = (weights.as_ptr(), sums.as_mut_ptr(), first == keys.start);
+                    // SAFETY: as above.
+                    unsafe { (kernels.values)(step, dim, count, weights, sums, begin) };
+                }
+            }
+            for kv_head in 0..heads {
+                let mut running = running(block, kv_head);
+                self.micros.isa.vectorize(
+                    #[inline(always)]
+                    || {
+                        for row in 0..rows {
+                            let (part, sums) = (room.parts[kv_head * rows + row], kv_head * rows + row);
+                            let sums = &mut room.sums[sums * dim..][..dim];
+                            if part != NOTHING {
+                                if self.micros.pairs() {
+                                    in_order(sums);
+                                }
+                                running.join(row, self.c, (part[0], part[1]), sums);
+                            }
+                        }
+                    },
+                );
+            }
+        }
+    }
+
+    /// Makes weights of the scores of a kv head, whose rows begin at `at`.
+    fn weigh(&self, slab: &Slab<'_>, keys: &Range<usize>, at: usize, room: &mut Room<'_>) {
+        let len = keys.len().next_multiple_of(STEP);
+        let each = room
+            .scores
+            .chunks_exact_mut(BLOCK)
+            .zip(room.weights.chunks_exact_mut(BLOCK));
+        for (row, ((scores, weights), part)) in each.zip(room.parts.iter_mut()).skip(at).take(slab.len()).enumerate() {
+            let seen = within(&slab.group.visible(slab.row(row).1), keys.start, keys.len());
+            *part = NOTHING;
+            if seen.is_empty() {
+                weights[..self.micros.units(len)].fill(0);
+            } else {
+                let (largest, total) = probabilities(&self.micros, &mut scores[..len], &seen, self.c, weights);
+                *part = [largest, total];
+            }
+        }
+    }
+
+    /// The first `COUNT` rows of a head from `keys`; if they are fewer, they are copied to `tail` and followed by zeros.
+    #[inline(always)]
+    fn step<const COUNT: usize>(
+        &self,
+        (sequence, kv_head): (usize, usize),
+        x: &[T],
+        keys: Range<usize>,
+        tail: &mut [u32],
+        ahead: *const i8,
+    ) -> Rows {
+        let (group, dim) = (
+            Group::new(self.args, sequence, kv_head, self.starts),
+            self.args.head_dim,
+        );
+        let stride = self.args.kv_heads * dim;
+        if keys.len() >= COUNT {
+            let rows = &x[group.key(keys.start).start..][..(COUNT - 1) * stride + dim];
+            return Rows {
+                first: rows.as_ptr().cast(),
+                bytes: stride * size_of::<T>(),
+                ahead,
+            };
+        }
+        tail.fill(0);
+        let rows = elements::<T>(tail);
+        for (row, key) in rows.chunks_exact_mut(dim).zip(keys) {
+            row.copy_from_slice(&x[group.key(key)]);
+        }
+        Rows {
+            first: rows.as_ptr().cast(),
+            bytes: dim * size_of::<T>(),
+            ahead,
+        }
+    }
+
+    /// Keys and values of blocks of a sequence in the order in which they are needed.
+    fn in_order(&self, (sequence, blocks): Blocks) -> impl Iterator<Item = &'a [T]> {
+        let (args, k, v) = (self.args, self.k, self.v);
+        let slab = self.slab(sequence * args.kv_heads, 0..args.time);
+        let row = args.kv_heads * args.head_dim;
+        blocks.flat_map(move |block| {
+            let keys = slab.keys(block);
+            let at = (sequence * args.capacity + keys.start) * row;
+            [k, v].map(|x| &x[at..at + keys.len() * row])
+        })
+    }
+}
+
+/// Units as the elements they hold.
+fn elements<T: Elem>(units: &mut [u32]) -> &mut [T] {
+    let len = size_of_val(units) / size_of::<T>();
+    // SAFETY: any bits are a number, f32 or bf16, and neither is larger than a unit or more aligned.
+    unsafe { std::slice::from_raw_parts_mut(units.as_mut_ptr().cast(), len) }
+}
+
+/// Sums of pairs come as the processor interleaves two rows: of 32 channels every other four first.
+#[inline(always)]
+fn in_order(sums: &mut [f32]) {
+    let (lines, _) = sums.as_chunks_mut::<CHANNELS>();
+    for line in lines {
+        let [low, high] = [0, 16].map(|half| <[f32; 16]>::try_from(&line[half..half + 16]).expect("half of 32"));
+        for four in 0..4 {
+            line[8 * four..][..4].copy_from_slice(&low[4 * four..][..4]);
+            line[8 * four + 4..][..4].copy_from_slice(&high[4 * four..][..4]);
+        }
+    }
+}
