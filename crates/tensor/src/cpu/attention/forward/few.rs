@@ -18,7 +18,7 @@ use super::super::{BLOCK, Group, Memory, STEP, within};
 use super::Call;
 use super::rows::{Running, Slab};
 use crate::cpu::elem::Elem;
-use crate::cpu::matmul::{Micros, ROW, Scratch};
+use crate::cpu::matmul::{Micros, Scratch};
 
 /// How far ahead of the step that is computed memory is asked for, into the second-level cache: the first level has so few places for
 /// lines that are on their way that memory's latency would set the speed (LOG.md).
@@ -61,13 +61,15 @@ pub(super) struct Kernels {
     values: Values,
 }
 
+/// Units of the longest chain that `Micros::multiply` does not cut in two.
+const CHAIN: usize = 256;
 /// Channels that the kernels of values take at a time.
 const CHANNELS: usize = 32;
 
 impl Kernels {
     /// For `rows` queries per kv head and elements of type `T`, if there are any.
     fn find<T: Elem>(micros: &Micros, rows: usize, channels: usize) -> Option<Kernels> {
-        if !channels.is_multiple_of(CHANNELS) || micros.units(channels) > ROW - 16 || rows == 0 {
+        if !channels.is_multiple_of(CHANNELS) || micros.units(channels) > CHAIN || rows == 0 {
             return None;
         }
         #[cfg(target_arch = "x86_64")]

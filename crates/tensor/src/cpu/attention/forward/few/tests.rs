@@ -94,7 +94,7 @@ fn compare<T: Elem>(kernel: &str) {
         (4, 2, 3),
         (2, 2, 2),
     ];
-    for (heads, head_dim) in heads.into_iter().zip([32, 64, 96, 128].into_iter().cycle()) {
+    for (heads, head_dim) in heads.into_iter().zip([32, 64, 96, 128, 256].into_iter().cycle()) {
         let threads = if head_dim == 64 { 3 } else { 1 };
         let Some(cpu) = cpu(kernel, threads) else { return };
         for window in [usize::MAX, 0, 40, 300] {
@@ -140,6 +140,10 @@ fn other_shapes_and_levels_take_the_other_road() {
     assert!(few("avx512bf16", (2, 2, 1), 72).is_none());
     assert!(few("avx512bf16", (9, 1, 1), 64).is_none());
     assert!(few("avx512bf16", (2, 2, 1), 1024).is_none());
+    // A chain that packed operands cut in two.
+    if let Some(cpu) = cpu("avx512", 1) {
+        assert!(both::<f32>(&cpu, &args((2, 2, 1), 288), &[3, 40]).is_none());
+    }
     for kernel in ["portable", "avx2", "avx512"] {
         assert!(few(kernel, (2, 2, 1), 64).is_none());
     }
