@@ -358,7 +358,7 @@ pub trait Backend {
     /// `y = f(x)` elementwise.
     fn activation(&self, kind: Activation, x: Buffer, y: Buffer);
     /// `dx = f'(x)·dy`. For ReLU and ReLU², `x` is the result `f(x)`, from which the slope follows. `dx` may be
-    /// `dy`.
+    /// `dy` unless it is added to.
     fn activation_backward(&self, kind: Activation, x: Buffer, dy: Buffer, dx: Buffer, accumulate: bool);
     /// `y = a·b` elementwise.
     fn multiply(&self, a: Buffer, b: Buffer, y: Buffer, accumulate: bool);

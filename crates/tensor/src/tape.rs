@@ -6,8 +6,8 @@
 //! the one before allocates nothing.
 //!
 //! Results that one walk through memory makes (norms, rotary embeddings, lookups) are not kept from the forward pass:
-//! the first record that needs one on the way back has it made again, with the same bits, and it goes when the record of
-//! its own operation is reached. [`Kept`] is how a record holds an operand either way.
+//! the first record that needs one on the way back has it made again, with the same bits as long as no parameter moves
+//! between the two passes, and it goes when the record of its own operation is reached. [`Kept`] is how a record holds an operand either way.
 
 use crate::ops::{
     activation, attention, embedding, layer_norm, linear, mix, multiply, nll, rms_norm, rotary, smear, value_gate,

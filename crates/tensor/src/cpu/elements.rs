@@ -130,7 +130,7 @@ impl Cpu {
         });
     }
 
-    /// `dx = f(x, dy)`, or added to it, where `dx` may be `dy`.
+    /// `dx = f(x, dy)`, or added to it; `dx` may be `dy` where nothing is added to.
     #[inline(always)]
     fn slope<T: Elem>(
         &self,
@@ -140,6 +140,7 @@ impl Cpu {
         f: impl Fn(f32, f32) -> f32 + Sync + Copy,
     ) {
         if dy.memory == dx.memory {
+            assert!(!add, "a gradient cannot be replaced and added to");
             self.update::<T>(input(x), dx, f);
         } else {
             self.map_pairs::<T>((input(x), input(dy)), dx, add, f);

@@ -319,6 +319,9 @@ impl<'a, T: Elem> Chunk<'a, T> {
         let mut z = *wanted;
         let softened = soften(self.cpu.isa, std::slice::from_mut(&mut z), self.softcap);
         let of_target = at_peak(softened.sum, softened.peak);
+        // A block with a logit beyond the cap was softened by another formula than the target alone: a total is at least its
+        // largest term, whatever either rounded.
+        let total = if total < of_target { of_target } else { total };
         // Both are exact for a target that is all but certain; the quotient has no bounds without a soft cap.
         *nll = if tile::bounded(self.softcap) {
             (total / of_target).ln()

@@ -51,10 +51,10 @@ impl Saved {
             return;
         };
         let ids = tape.operand(self.ids);
-        let dtable = self.table.grad_to_add();
+        let (dtable, channels) = (self.table.grad_to_add(), self.table.shape().last());
         dy.device().count(dy.len() as f64, 3.0 * bytes(&dy));
         dy.device().launch("embedding_backward", |b| {
-            b.embedding_backward(dy.buffer(), ids.buffer(), dtable.buffer(), dy.shape().last());
+            b.embedding_backward(dy.buffer(), ids.buffer(), dtable.buffer(), channels);
         });
     }
 }

@@ -51,6 +51,11 @@ impl Plan {
         // As many units in both types: blocks of both operands of the head, `g` and the sums of `dx` fit the
         // second-level cache together.
         let width = 192 * micros.per_unit();
+        let whole = |panel: usize| width.is_multiple_of(panel);
+        assert!(
+            whole(micros.height()) && whole(micros.width()),
+            "blocks of logits are whole panels"
+        );
         let span = padded.div_ceil(SPANS).next_multiple_of(width);
         let mut plan = Self {
             micros,

@@ -2,7 +2,7 @@
 //!
 //! A left operand is rows of [`ROW`] units, cut into chunks where k is longer; a right operand is panels of
 //! [`Micros::width`] columns. Both are in the units of the level (an f32, or a pair of bf16), and
-//! an element of a product is the same chain of additions as in `matmul`.
+//! an element of a product is the same chain of additions as in `matmul`, up to [`CHAIN`] units.
 //!
 //! Must never know what is multiplied, nor when.
 
@@ -20,8 +20,8 @@ use super::view::{Element, View};
 use super::{MatrixRef, Precision, prepare};
 use crate::cpu::isa::Isa;
 
-/// Units of k in a chunk of a left operand.
-const MAX_K: usize = 256;
+/// Units of k in a chunk of a left operand, and in a chain of additions.
+pub(crate) const CHAIN: usize = 256;
 /// Units from one row of a left operand to the next.
 pub(crate) const ROW: usize = A_STRIDE;
 
@@ -97,7 +97,7 @@ impl Micros {
 
     /// Units of a packed left operand.
     pub(crate) fn left_len(&self, rows: usize, k: usize) -> usize {
-        rows * ROW * self.units(k).div_ceil(MAX_K).max(1)
+        rows * ROW * self.units(k).div_ceil(CHAIN).max(1)
     }
 
     /// Units of a packed right operand.
@@ -108,7 +108,7 @@ impl Micros {
     /// Packs rows of a left operand that has `of` rows, the first one to the beginning of `dst`.
     pub(crate) fn pack_left(&self, rows: MatrixRef<'_>, of: usize, dst: &mut [u32]) {
         let (count, k) = rows.shape();
-        let chunk = MAX_K * self.per_unit();
+        let chunk = CHAIN * self.per_unit();
         for (start, dst) in (0..k).step_by(chunk).zip(dst.chunks_mut(of * ROW)) {
             let part = rows.part(0..count, start..k.min(start + chunk));
             match part {
@@ -175,7 +175,7 @@ impl Micros {
 
     /// [`Micros::pack_left`] of at most one chunk where neighbouring rows lie side by side in memory: `columns[k]` is column `k`.
     pub(crate) fn pack_left_columns<T: Element>(&self, columns: View<'_, T>, dst: &mut [u32]) {
-        assert!(columns.col_stride == 1 && self.units(columns.rows) <= MAX_K);
+        assert!(columns.col_stride == 1 && self.units(columns.rows) <= CHAIN);
         let (dst, _) = dst.as_chunks_mut::<ROW>();
         let dst = &mut dst[..columns.cols.next_multiple_of(16)];
         let (isa, pairs) = (self.isa, self.pairs());
@@ -231,9 +231,9 @@ impl Micros {
                 .take(a.rows)
                 .for_each(|c| c[..b.panels * nr].fill(0.0));
         }
-        for (chunk, start) in (0..b.count).step_by(MAX_K).enumerate() {
+        for (chunk, start) in (0..b.count).step_by(CHAIN).enumerate() {
             let a_units = &a.units[chunk * a.rows * ROW..];
-            for part in self.kernel.parts(MAX_K.min(b.count - start)) {
+            for part in self.kernel.parts(CHAIN.min(b.count - start)) {
                 let (count, add) = (part.len(), add || chunk > 0 || part.start > 0);
                 for top in (0..a.rows).step_by(mr) {
                     let height = mr.min(a.rows - top);

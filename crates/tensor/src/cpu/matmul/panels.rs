@@ -34,6 +34,7 @@ pub(super) struct Panels<'a> {
 
 /// Stretches of memory that will be needed: as many of them, `stride` bytes apart, of so many bytes each.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Lines {
     first: *const i8,
     stride: usize,

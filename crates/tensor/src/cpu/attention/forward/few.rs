@@ -18,7 +18,7 @@ use super::super::{BLOCK, Group, Memory, STEP, within};
 use super::Call;
 use super::rows::{Running, Slab};
 use crate::cpu::elem::Elem;
-use crate::cpu::matmul::{Micros, Scratch};
+use crate::cpu::matmul::{CHAIN, Micros, Scratch};
 
 /// How far ahead of the step that is computed memory is asked for, into the second-level cache: the first level has so few places for
 /// lines that are on their way that memory's latency would set the speed (LOG.md).
@@ -31,6 +31,7 @@ const LINE: usize = 64;
 
 /// Rows of keys or values of one head.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Rows {
     first: *const u8,
     /// From one row to the next.
@@ -56,13 +57,12 @@ type Values = unsafe fn(Rows, usize, usize, *const u32, *mut f32, bool);
 
 /// Kernels for a number of queries per kv head.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Kernels {
     scores: Scores,
     values: Values,
 }
 
-/// Units of the longest chain that `Micros::multiply` does not cut in two.
-const CHAIN: usize = 256;
 /// Channels that the kernels of values take at a time.
 const CHANNELS: usize = 32;
 
@@ -229,7 +229,7 @@ impl<'a, T: Elem> Call<'a, T> {
                             let sums = &mut room.sums[sums * dim..][..dim];
                             if part != NOTHING {
                                 if self.micros.pairs() {
-                                    in_order(sums);
+                                    deinterleave(sums);
                                 }
                                 running.join(row, self.c, (part[0], part[1]), sums);
                             }
@@ -316,7 +316,7 @@ fn elements<T: Elem>(units: &mut [u32]) -> &mut [T] {
 
 /// Sums of pairs come as the processor interleaves two rows: of 32 channels every other four first.
 #[inline(always)]
-fn in_order(sums: &mut [f32]) {
+fn deinterleave(sums: &mut [f32]) {
     let (lines, _) = sums.as_chunks_mut::<CHANNELS>();
     for line in lines {
         let [low, high] = [0, 16].map(|half| <[f32; 16]>::try_from(&line[half..half + 16]).expect("half of 32"));

@@ -1,8 +1,8 @@
 //! One panel of rows at a time, for callers that go from product to product while operands are in the cache: the left
 //! operand by rows or by k, and memory asked for what comes next between microkernels.
 
-use super::{LeftRows, MAX_K, Micros, ROW, RightPanels, pack_panels};
-use crate::cpu::matmul::{MatrixRef, PackedB, panel_stride};
+use super::{CHAIN, LeftRows, Micros, ROW, RightPanels, pack_panels};
+use crate::cpu::matmul::{MatrixRef, PackedB, panel_stride, prepare};
 
 /// At most [`Micros::height`] rows of a left operand.
 #[derive(Clone, Copy)]
@@ -100,7 +100,7 @@ impl Micros {
 
     /// How often [`Micros::multiply_band`] calls back.
     pub(crate) fn steps(b: &RightPanels<'_>) -> usize {
-        b.panels * b.count.div_ceil(MAX_K)
+        b.panels * b.count.div_ceil(CHAIN)
     }
 
     /// Writes the product to `c`, whose rows are `stride` apart, or adds it (`add`); `between` is called for each
@@ -124,12 +124,12 @@ impl Micros {
         };
         assert!(self.takes_columns() && (1..=mr).contains(&height) && b.panels > 0 && b.count > 0);
         assert!(c.len() >= (height - 1) * stride + b.panels * nr && (height == 1 || stride >= b.panels * nr));
-        for start in (0..b.count).step_by(MAX_K) {
-            let count = MAX_K.min(b.count - start);
+        for start in (0..b.count).step_by(CHAIN) {
+            let count = CHAIN.min(b.count - start);
             let (kernel, a) = match a {
                 Band::Rows(a) => (
                     self.kernel.by_rows,
-                    &a.units[start / MAX_K * a.rows * ROW..][..(height - 1) * ROW + count],
+                    &a.units[start / CHAIN * a.rows * ROW..][..(height - 1) * ROW + count],
                 ),
                 Band::Columns(a, _) => (self.kernel.by_k, &a[start * mr..(start + count) * mr]),
             };
@@ -168,7 +168,12 @@ impl<'a> PackedB<'a> {
         panels: usize,
     ) -> RightPanels<'a> {
         let nr = micros.width();
-        assert!(self.isa == micros.isa && col.is_multiple_of(nr) && k.is_multiple_of(micros.per_unit()));
+        let (encoding, _) = prepare(self.precision, self.isa);
+        assert!(
+            self.isa == micros.isa && encoding == micros.encoding,
+            "packed for other microkernels"
+        );
+        assert!(col.is_multiple_of(nr) && k.is_multiple_of(micros.per_unit()));
         let stride = panel_stride(micros.units(self.k) * nr);
         RightPanels {
             units: &self.units[col / nr * stride + k / micros.per_unit() * nr..],
