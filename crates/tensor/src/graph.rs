@@ -6,6 +6,9 @@ use crate::device::Device;
 use crate::tape::{Record, Tape, Var};
 use crate::tensor::Tensor;
 
+/// Results of fewer bytes are kept for the way back: at a megabyte they begin to leave the caches, and to count.
+const AGAIN_FROM: usize = 1 << 20;
+
 /// A place to run operations. The same model code runs on a training graph, which records
 /// what the backward pass needs, and on an inference graph, which keeps nothing.
 ///
@@ -21,8 +24,16 @@ impl Graph {
     pub fn training(device: &Device) -> Graph {
         Graph {
             device: device.clone(),
-            tape: Some(RefCell::default()),
+            tape: Some(RefCell::new(Tape::new(AGAIN_FROM))),
         }
+    }
+
+    /// The same graph, before it has recorded anything, making results of `bytes` and more again on the way back instead of
+    /// keeping them, where one walk through memory makes them. That changes memory and time, and no bits.
+    #[must_use]
+    pub fn made_again_from(self, bytes: usize) -> Graph {
+        let tape = self.tape.map(|_| RefCell::new(Tape::new(bytes)));
+        Graph { tape, ..self }
     }
 
     /// A graph that only computes.
@@ -93,7 +104,7 @@ impl Graph {
             let mut tape = tape.borrow_mut();
             output.var = tape.var();
             let record = record(&tape, output.var);
-            tape.push(output.var, record);
+            tape.push(output, record);
         }
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Results that one walk through memory makes (norms, rotary embeddings, lookups) are not kept from the forward pass:
 //! the first record that needs one on the way back has it made again, with the same bits as long as no parameter moves
-//! between the two passes, and it goes when the record of its own operation is reached. [`Kept`] is how a record holds an operand either way.
+//! between the two passes, and it goes when the record of its own operation is reached. Small ones are kept: they cost no
+//! memory to speak of, and a small model's step is short. [`Kept`] is how a record holds an operand either way.
 
 use crate::ops::{
     activation, attention, embedding, layer_norm, linear, mix, multiply, nll, rms_norm, rotary, smear, value_gate,
@@ -119,9 +120,19 @@ pub(crate) struct Tape {
     records: Vec<Record>,
     values: Vec<Value>,
     pass: u32,
+    /// Results of fewer bytes are kept.
+    again_from: usize,
 }
 
 impl Tape {
+    /// A tape on which results of so many bytes and more are made again, where they can be.
+    pub(crate) fn new(again_from: usize) -> Tape {
+        Tape {
+            again_from,
+            ..Tape::default()
+        }
+    }
+
     /// A place for a new value.
     pub(crate) fn var(&mut self) -> Var {
         self.values.push(Value::default());
@@ -132,9 +143,9 @@ impl Tape {
     }
 
     /// The record of the operation whose result is `out`.
-    pub(crate) fn push(&mut self, out: Var, record: Record) {
-        if record.sources().is_some() {
-            self.of(out).maker = Some(self.records.len());
+    pub(crate) fn push(&mut self, out: &Tensor, record: Record) {
+        if out.len() * out.dtype().bytes() >= self.again_from && record.sources().is_some() {
+            self.of(out.var).maker = Some(self.records.len());
         }
         self.records.push(record);
     }

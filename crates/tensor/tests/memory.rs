@@ -120,6 +120,29 @@ fn a_step_holds_what_cannot_be_made_again() {
     }
 }
 
+/// What is made again and what is kept: another amount of memory, the same bits.
+#[test]
+fn what_is_made_again_changes_no_bits() {
+    for device in devices() {
+        let run = |from: usize| {
+            let mut network = Network::new(&device, 3, 33);
+            network.graph = Graph::training(&device).made_again_from(from);
+            let held = device.memory_use().live;
+            let loss = network.forward(&network.graph);
+            let held = device.memory_use().live - held;
+            network.graph.backward();
+            (held, loss.download(), network.train().download(), network.parameters())
+        };
+        let (again, kept) = (run(0), run(usize::MAX));
+        assert!(again.0 < kept.0, "{}: {} and {} bytes", device.name(), again.0, kept.0);
+        assert!(
+            (again.1, again.2, again.3) == (kept.1, kept.2, kept.3),
+            "{}",
+            device.name()
+        );
+    }
+}
+
 fn measured_steps(device: &Device, batch: usize, time: usize) -> (Vec<(Cost, MemoryUse)>, MemoryUse) {
     let mut network = Network::new(device, batch, time);
     let steps = (0..3).map(|_| {
