@@ -16,6 +16,7 @@ use std::ops::Range;
 
 use super::elem::Elem;
 use super::matmul::View;
+use super::prefetch::first_level;
 use crate::backend::AttentionArgs;
 
 /// Keys per block of the softmax, and queries per block of the gradient: the most that a packed row holds in any element type.
@@ -107,19 +108,7 @@ impl<'a> Group<'a> {
 
 /// Asks for the rows of a matrix to be brought near: heads lie between one another in memory, which the processor does not foresee.
 fn prefetch<T>(rows: &View<'_, T>) {
-    #[cfg(target_arch = "x86_64")]
-    for row in rows.rows() {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let row = row.as_ptr_range();
-        let (mut line, end) = (row.start.cast::<i8>(), row.end.cast::<i8>());
-        while line < end {
-            // SAFETY: every x86-64 has the instruction, and it reads nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-            line = line.wrapping_add(64);
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = rows;
+    rows.rows().for_each(|row| first_level(row.as_ptr(), size_of_val(row)));
 }
 
 /// The part of `range` inside `0..len` of a block that begins at `start`; empty where there is none.

@@ -25,6 +25,7 @@ mod math;
 pub(crate) mod matmul;
 mod optimizer;
 pub(crate) mod pool;
+mod prefetch;
 mod probe;
 mod rotary;
 mod rows;

@@ -8,6 +8,7 @@ use half::bf16;
 
 use super::kernel::{A_STRIDE, Kernel, Session};
 use super::view::{MatrixRef, View};
+use crate::cpu::prefetch::second_level;
 
 /// How a panel of A lies in memory.
 #[derive(Clone, Copy)]
@@ -34,7 +35,6 @@ pub(super) struct Panels<'a> {
 
 /// Stretches of memory that will be needed: as many of them, `stride` bytes apart, of so many bytes each.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Lines {
     first: *const i8,
     stride: usize,
@@ -67,16 +67,9 @@ impl Lines {
 
     /// Asks for some of them, for the second-level cache: rows a power of two apart would evict one another from the first.
     fn prefetch(self, lines: Range<usize>) {
-        #[cfg(target_arch = "x86_64")]
-        for line in lines.clone() {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            let line = self.first.wrapping_add(line * self.stride);
-            for byte in (0..self.bytes).step_by(64) {
-                // SAFETY: a prefetch reads nothing and may name any address.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(byte)) };
-            }
+        for line in lines {
+            second_level(self.first.wrapping_add(line * self.stride), self.bytes);
         }
-        let _ = lines;
     }
 }
 

@@ -6,6 +6,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::cpu::prefetch::first_level;
 use half::bf16;
 
 /// A number type that matrices are stored in.
@@ -174,16 +175,10 @@ impl<'a, T> ViewMut<'a, T> {
 
     /// Asks for the memory of these rows and columns.
     pub(super) fn prefetch(&self, rows: &Range<usize>, cols: &Range<usize>) {
-        #[cfg(target_arch = "x86_64")]
         for row in rows.clone() {
-            let start = self.data.wrapping_add(row * self.row_stride + cols.start).cast::<i8>();
-            for byte in (0..cols.len() * size_of::<T>()).step_by(64) {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                // SAFETY: a prefetch reads nothing and may name any address.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(byte)) };
-            }
+            let start = self.data.wrapping_add(row * self.row_stride + cols.start);
+            first_level(start, cols.len() * size_of::<T>());
         }
-        let _ = (rows, cols);
     }
 
     /// The first element of these rows and columns, and the distance between rows.

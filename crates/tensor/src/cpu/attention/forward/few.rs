@@ -19,6 +19,7 @@ use super::Call;
 use super::rows::{Running, Slab};
 use crate::cpu::elem::Elem;
 use crate::cpu::matmul::{CHAIN, Micros, Scratch};
+use crate::cpu::prefetch::{LINE, second_level};
 
 /// How far ahead of the step that is computed memory is asked for, into the second-level cache: the first level has so few places for
 /// lines that are on their way that memory's latency would set the speed (LOG.md).
@@ -26,8 +27,6 @@ const AHEAD: usize = 16 << 10;
 /// Rows of values at a time. With four queries per head, 32 were a fifth slower than rows nearly in the order of memory; a few suffice to
 /// keep sums in registers.
 const VALUES: usize = 4;
-/// A line of the caches.
-const LINE: usize = 64;
 
 /// Rows of keys or values of one head.
 #[derive(Clone, Copy)]
@@ -110,14 +109,7 @@ impl<'a, T: Elem, I: Iterator<Item = &'a [T]>> Coming<'a, T, I> {
 
 /// Asks for memory.
 fn prefetch<T>(x: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    for at in (0..size_of_val(x)).step_by(LINE) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: every x86-64 has the instruction, and it reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(x.as_ptr().cast::<i8>().wrapping_add(at)) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = x;
+    second_level(x.as_ptr(), size_of_val(x));
 }
 
 /// What dealing with the blocks of a sequence needs: all queries of all heads, `[kv head][row]`.

@@ -3,6 +3,7 @@
 
 use super::{CHAIN, LeftRows, Micros, ROW, RightPanels, pack_panels};
 use crate::cpu::matmul::{MatrixRef, PackedB, panel_stride, prepare};
+use crate::cpu::prefetch::{LINE, second_level};
 
 /// At most [`Micros::height`] rows of a left operand.
 #[derive(Clone, Copy)]
@@ -71,20 +72,12 @@ impl<const N: usize> Ahead<N> {
                 if stretch.pieces == 0 {
                     break;
                 }
-                #[cfg(target_arch = "x86_64")]
-                {
-                    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-                    // SAFETY: a prefetch reads nothing and may name any address.
-                    unsafe { _mm_prefetch::<_MM_HINT_T1>(stretch.piece.wrapping_add(stretch.done).cast()) };
-                }
+                second_level(stretch.piece.wrapping_add(stretch.done), LINE);
                 stretch.done += LINE;
             }
         }
     }
 }
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 impl Micros {
     /// Whether there are microkernels for [`Band::Columns`].
