@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use ferrochat_model::{Arch, Dials, Gpt, GptConfig, Rng};
-use ferrochat_tasks::{CoreBundle, CoreKind, CoreOptions, CoreProgress, CoreScore, CoreTask, TaskError, score_core};
+use ferrochat_tasks::{
+    CoreBundle, CoreKind, CoreOptions, CoreProgress, CoreScore, CoreTask, ItemScore, TaskError, score_core,
+};
 use ferrochat_tensor::{CpuOptions, DType, Device, Graph};
 use ferrochat_tokenizer::{SPLIT_PATTERN, Tokenizer};
 
@@ -220,6 +222,62 @@ fn whole(gpt: &Gpt, ids: &[i32]) -> (Vec<f64>, Vec<usize>) {
 }
 
 /// Sharing prefixes, filling up and batching change nothing: each text is as if it went through the model alone.
+fn assert_as_whole_texts(gpt: &Gpt, tokenizer: &Tokenizer, task: &CoreTask) -> CoreScore {
+    let scores = score(gpt, tokenizer, task, 300);
+    let (spec, batches) = (task.spec(), [1, 1000, 1 << 20]);
+    for batch_tokens in batches {
+        let others = score(gpt, tokenizer, task, batch_tokens).items;
+        // What has no scored token has no mean either, and NaN is not equal to itself.
+        assert_eq!(format!("{others:?}"), format!("{:?}", scores.items), "{}", spec.label);
+    }
+    assert_eq!(scores.count, task.count());
+    for item in &scores.items {
+        let encode = |text: &String| {
+            let ids = tokenizer.encode_ordinary(text);
+            [tokenizer.bos()]
+                .into_iter()
+                .chain(ids)
+                .map(|id| id as i32)
+                .collect::<Vec<_>>()
+        };
+        let prompts = task.prompts(item.item);
+        let texts: Vec<Vec<i32>> = prompts.iter().map(encode).collect();
+        let shortest = texts.iter().map(Vec::len).min().unwrap();
+        let same = |at: &dyn Fn(&Vec<i32>) -> i32| texts.iter().all(|text| at(text) == at(&texts[0]));
+        let in_common = |at: &dyn Fn(&Vec<i32>, usize) -> i32| {
+            let differs = (0..shortest).find(|&i| !same(&|text| at(text, i)));
+            differs.unwrap_or(shortest)
+        };
+        let mut means = Vec::new();
+        for text in &texts {
+            let start = match spec.kind {
+                CoreKind::Schema => match in_common(&|text, i| text[text.len() - 1 - i]) {
+                    // All are one text: nothing is scored.
+                    end if end == text.len() => end,
+                    end => text.len() - end,
+                },
+                _ => in_common(&|text, i| text[i]),
+            };
+            let (nll, likeliest) = whole(gpt, text);
+            let scored = &nll[start - 1..];
+            means.push(scored.iter().sum::<f64>() / scored.len() as f64);
+            if spec.kind == CoreKind::LanguageModeling && text.len() > start {
+                let greedy = (start..text.len()).all(|i| likeliest[i - 1] == text[i] as usize);
+                assert_eq!(item.right, greedy);
+            }
+        }
+        if spec.kind == CoreKind::LanguageModeling {
+            means.remove(0);
+        }
+        for (ours, expected) in item.nll.iter().zip(&means) {
+            let equal = ours.is_nan() && expected.is_nan() || (ours - expected).abs() < 1e-5;
+            assert!(equal, "{}: {ours} for {expected} in {prompts:?}", spec.label);
+        }
+        assert_eq!(item.nll.len(), means.len());
+    }
+    scores
+}
+
 #[test]
 fn scores_are_those_of_whole_texts() {
     let tokenizer = tokenizer();
@@ -228,63 +286,116 @@ fn scores_are_those_of_whole_texts() {
         let mut right = 0;
         for spec in bundle.specs() {
             let task = bundle.load(spec, None).unwrap();
-            let scores = score(&gpt, &tokenizer, &task, 300);
-            for batch_tokens in [1, 1000, 1 << 20] {
-                assert_eq!(
-                    score(&gpt, &tokenizer, &task, batch_tokens).items,
-                    scores.items,
-                    "{}",
-                    spec.label
-                );
-            }
-            assert_eq!((scores.count, scores.cut_tokens), (9, 0));
-            for item in &scores.items {
-                let encode = |text: &String| {
-                    let ids = tokenizer.encode_ordinary(text);
-                    [tokenizer.bos()]
-                        .into_iter()
-                        .chain(ids)
-                        .map(|id| id as i32)
-                        .collect::<Vec<_>>()
-                };
-                let texts: Vec<Vec<i32>> = task.prompts(item.item).iter().map(encode).collect();
-                let shortest = texts.iter().map(Vec::len).min().unwrap();
-                let same = |at: &dyn Fn(&Vec<i32>) -> i32| texts.iter().all(|text| at(text) == at(&texts[0]));
-                let mut means = Vec::new();
-                for text in &texts {
-                    let start = match spec.kind {
-                        CoreKind::Schema => {
-                            let end = (0..shortest)
-                                .find(|&i| !same(&|text| text[text.len() - 1 - i]))
-                                .unwrap();
-                            text.len() - end
-                        }
-                        CoreKind::MultipleChoice => (0..shortest).find(|&i| !same(&|text| text[i])).unwrap(),
-                        CoreKind::LanguageModeling => texts[0].len(),
-                    };
-                    let (nll, likeliest) = whole(&gpt, text);
-                    let scored = &nll[start - 1..];
-                    means.push(scored.iter().sum::<f64>() / scored.len() as f64);
-                    if spec.kind == CoreKind::LanguageModeling && text.len() > start {
-                        let greedy = (start..text.len()).all(|i| likeliest[i - 1] == text[i] as usize);
-                        assert_eq!(item.right, greedy);
-                    }
-                }
-                if spec.kind == CoreKind::LanguageModeling {
-                    means.remove(0);
-                }
-                for (ours, expected) in item.nll.iter().zip(&means) {
-                    assert!((ours - expected).abs() < 1e-5, "{}: {ours} for {expected}", spec.label);
-                }
-                assert_eq!(item.nll.len(), means.len());
-                right += usize::from(item.right && item.chosen.is_some());
-            }
+            let scores = assert_as_whole_texts(&gpt, &tokenizer, &task);
+            assert_eq!(scores.cut_tokens, 0);
+            let chosen = |item: &&ItemScore| item.right && item.chosen.is_some();
+            right += scores.items.iter().filter(chosen).count();
             let share = scores.items.iter().filter(|item| item.right).count() as f64 / 9.0;
             assert!((scores.accuracy - share).abs() < 1e-12);
             assert!((scores.centered - (share - spec.chance) / (1.0 - spec.chance)).abs() < 1e-12);
         }
         assert!((1..18).contains(&right), "all alike shows nothing");
     });
+}
+
+/// Random items of odd parts: nothing, white space, the same twice, one the beginning or the end of another.
+#[test]
+fn odd_items_are_scored_as_whole_texts_or_refused() {
+    const PARTS: [&str; 8] = [
+        "",
+        " ",
+        "\n",
+        "fell down.",
+        "The cup",
+        "The cup fell",
+        "x",
+        "\u{1f600}\u{0}",
+    ];
+    let tokenizer = tokenizer();
+    let gpt = model(tokenizer.vocab_size(), 256);
+    let folder = tempfile::tempdir().unwrap();
+    let mut scored = 0;
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let mut below = |n: usize| (rng.uniform() * n as f64) as usize;
+        write_bundle(folder.path());
+        let kind = below(3);
+        let config = format!(
+            "icl_tasks:\n- label: odd\n  dataset_uri: odd.jsonl\n  num_fewshot: [{}]\n  icl_task_type: {}\n  continuation_delimiter: {:?}\n",
+            below(2),
+            ["multiple_choice", "schema", "language_modeling"][kind],
+            ["", " ", "\nAnswer: "][below(3)]
+        );
+        fs::write(folder.path().join("core.yaml"), config).unwrap();
+        fs::write(
+            folder.path().join("eval_meta_data.csv"),
+            "Eval Task,Random baseline\nodd,50\n",
+        )
+        .unwrap();
+        let mut lines = String::new();
+        for _ in 0..4 {
+            let count = 1 + below(3);
+            let gold = below(count);
+            let mut part = || PARTS[below(PARTS.len())].to_owned();
+            let (one, other) = (part(), part());
+            let options: Vec<String> = (0..count).map(|_| part()).collect();
+            let line = match kind {
+                0 => serde_json::json!({"query": one, "choices": options, "gold": gold}),
+                1 => serde_json::json!({"context_options": options, "continuation": one, "gold": gold}),
+                _ => serde_json::json!({"context": one, "continuation": other}),
+            };
+            lines += &(line.to_string() + "\n");
+        }
+        fs::write(folder.path().join("eval_data/odd.jsonl"), lines).unwrap();
+        let bundle = CoreBundle::open(folder.path()).unwrap();
+        match bundle.load(&bundle.specs()[0], None) {
+            Ok(task) => {
+                assert_as_whole_texts(&gpt, &tokenizer, &task);
+                scored += 1;
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    error.contains("odd.jsonl") && error.contains("line ") && error.contains("is empty"),
+                    "{error}"
+                );
+            }
+        }
+    }
+    assert!(scored > 40, "{scored}");
+}
+
+/// Lines that lost or changed a character are read as something else or refused by their line, whatever they hold.
+#[test]
+fn broken_lines_are_refused_by_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bundle(folder.path());
+    let bundle = CoreBundle::open(folder.path()).unwrap();
+    for (spec, seed) in bundle.specs().iter().zip(0..) {
+        let path = folder.path().join("eval_data").join(&spec.data);
+        let sound = fs::read(&path).unwrap();
+        let mut rng = Rng::new(seed);
+        for _ in 0..200 {
+            let mut bytes = sound.clone();
+            let at = (rng.uniform() * bytes.len() as f64) as usize;
+            match rng.next_u64() % 3 {
+                0 => bytes.truncate(at),
+                1 => drop(bytes.remove(at)),
+                _ => bytes[at] = rng.next_u64() as u8,
+            }
+            fs::write(&path, bytes).unwrap();
+            match bundle.load(spec, None) {
+                Ok(task) => drop((0..task.count()).map(|item| task.prompts(item)).collect::<Vec<_>>()),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(
+                        error.contains("line ") || error.contains("needs 3 other items"),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// A context shorter than the prompts is no obstacle: attention slides.

@@ -19,12 +19,13 @@ pub(super) struct Reading {
     pub(super) greedy: bool,
 }
 
-/// Pieces in batches, those that take most memory first. Those without a prefix stand alone.
+/// Pieces in batches, those that take most memory first. Those without any prefix come last, since a batch that has both
+/// takes two passes.
 pub(super) fn batches(pieces: &[Piece], tokens: usize, vocab: usize, greedy: bool) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..pieces.len()).collect();
     let key = |index: usize| {
         let piece = &pieces[index];
-        (piece.has_prefix(), piece.before() + piece.span(), piece.span())
+        (piece.before() > 0, piece.before() + piece.span(), piece.span())
     };
     order.sort_by_key(|&index| std::cmp::Reverse(key(index)));
     let mut batches: Vec<Vec<usize>> = Vec::new();
@@ -33,8 +34,7 @@ pub(super) fn batches(pieces: &[Piece], tokens: usize, vocab: usize, greedy: boo
         let piece = &pieces[index];
         let joined = load.with(piece);
         let fits = joined.positions() <= tokens && (!greedy || joined.logits(vocab) <= LOGITS);
-        let alike = |batch: &Vec<usize>| pieces[batch[0]].has_prefix() == piece.has_prefix();
-        if let Some(batch) = batches.last_mut().filter(|batch| fits && alike(batch)) {
+        if let Some(batch) = batches.last_mut().filter(|_| fits) {
             batch.push(index);
             load = joined;
         } else {
@@ -104,31 +104,38 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// There is no memory for it.
     pub(super) fn read(&mut self, pieces: &[&Piece], greedy: bool) -> Result<Vec<Vec<Reading>>, TensorError> {
-        let prefixes: Vec<&[u32]> = pieces
-            .iter()
-            .flat_map(|piece| piece.prefixes.iter().map(Vec::as_slice))
-            .collect();
-        let mut follows = Vec::new();
-        let mut endings: Vec<&[u32]> = Vec::new();
-        let mut first = 0;
-        for piece in pieces {
-            for ending in &piece.endings {
-                follows.push(first + ending.prefix);
-                endings.push(&ending.tokens);
+        let nothing = |piece: &&Piece| piece.endings.iter().map(|_| Reading::nothing()).collect();
+        let mut readings: Vec<Vec<Reading>> = pieces.iter().map(nothing).collect();
+        // Rows of a cache begin together or go on together; a schema may have contexts of both kinds.
+        for begins in [false, true] {
+            let (mut prefixes, mut follows) = (Vec::new(), Vec::new());
+            let (mut endings, mut places) = (Vec::new(), Vec::new());
+            for (piece, place) in pieces.iter().zip(0..) {
+                let wanted = |prefix: &&Vec<u32>| prefix.is_empty() == begins;
+                for (prefix, number) in piece.prefixes.iter().zip(0..).filter(|(prefix, _)| wanted(prefix)) {
+                    for (ending, option) in piece.endings.iter().zip(0..) {
+                        if ending.prefix == number {
+                            follows.push(prefixes.len());
+                            endings.push(&ending.tokens[..]);
+                            places.push((place, option));
+                        }
+                    }
+                    prefixes.push(&prefix[..]);
+                }
             }
-            first += piece.prefixes.len();
+            let span = endings.iter().map(|tokens| tokens.len() - 1).max().unwrap_or(0);
+            if span > 0 {
+                let read = self.read_rows(&prefixes, &follows, &endings, span, greedy)?;
+                for ((piece, option), reading) in places.into_iter().zip(read) {
+                    let place: &mut Vec<Reading> = &mut readings[piece];
+                    place[option] = reading;
+                }
+            }
         }
-        let span = endings.iter().map(|tokens| tokens.len() - 1).max().unwrap_or(0);
-        let mut readings = if span == 0 {
-            endings.iter().map(|_| Reading::nothing()).collect()
-        } else {
-            self.read_rows(&prefixes, &follows, &endings, span, greedy)?
-        }
-        .into_iter();
-        let mut take = |piece: &&Piece| readings.by_ref().take(piece.endings.len()).collect();
-        Ok(pieces.iter().map(&mut take).collect())
+        Ok(readings)
     }
 
+    /// Reads endings, each behind the prefix that it follows. Either all prefixes are empty or none is.
     fn read_rows(
         &mut self,
         prefixes: &[&[u32]],

@@ -94,6 +94,9 @@ impl Item {
                 }
             }
         };
+        if matches!(&item, Item::Continuation { continuation, .. } if continuation.is_empty()) {
+            return Err("continuation is empty, so there is nothing to score".to_owned());
+        }
         if let Item::Choices { choices: all, gold, .. }
         | Item::Contexts {
             contexts: all, gold, ..
@@ -233,6 +236,9 @@ mod tests {
             let error = Item::read(CoreKind::MultipleChoice, json).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+        let empty = r#"{"context":"2+2=","continuation":""}"#;
+        let error = Item::read(CoreKind::LanguageModeling, empty).unwrap_err();
+        assert!(error.contains("nothing to score"), "{error}");
         assert_eq!(CoreKind::named("schema"), Some(CoreKind::Schema));
         assert_eq!(CoreKind::named("Schema"), None);
     }

@@ -85,11 +85,6 @@ impl Piece {
     pub(super) fn span(&self) -> usize {
         self.endings.iter().map(Ending::span).max().unwrap_or(0)
     }
-
-    /// Is something read first? Rows begin together or go on together, and BOS may be all there is.
-    pub(super) fn has_prefix(&self) -> bool {
-        self.prefixes.iter().all(|prefix| !prefix.is_empty())
-    }
 }
 
 impl Ending {
@@ -124,7 +119,7 @@ mod tests {
     #[test]
     fn options_are_scored_from_where_they_differ() {
         let (piece, clean) = piece(CoreKind::MultipleChoice, &[&[9, 1, 2, 3], &[9, 1, 2], &[9, 1, 2, 4, 5]]);
-        assert!(clean && piece.has_prefix());
+        assert!(clean);
         assert_eq!((piece.item, &piece.prefixes), (3, &vec![vec![9, 1]]));
         // The second is the beginning of the others: nothing of it is scored.
         assert_eq!(
@@ -139,6 +134,13 @@ mod tests {
         let (piece, _) = piece(CoreKind::Schema, &[&[9, 1, 7, 8], &[9, 2, 3, 7, 8]]);
         assert_eq!(piece.prefixes, [vec![9], vec![9, 2]]);
         assert_eq!(piece.endings, [ending(0, &[1, 7, 8]), ending(1, &[3, 7, 8])]);
+    }
+
+    #[test]
+    fn a_schema_may_begin_with_what_it_ends_in() {
+        let (piece, _) = piece(CoreKind::Schema, &[&[9, 7, 8], &[9, 2, 3, 7, 8]]);
+        assert_eq!(piece.prefixes, [vec![], vec![9, 2]]);
+        assert_eq!(piece.endings, [ending(0, &[9, 7, 8]), ending(1, &[3, 7, 8])]);
     }
 
     #[test]
@@ -158,6 +160,6 @@ mod tests {
         let (cut, clean) = piece(CoreKind::LanguageModeling, &[&[9, 1, 4], &[9, 1, 5, 6]]);
         assert_eq!((cut, clean), (whole, false));
         let (bare, _) = piece(CoreKind::LanguageModeling, &[&[9], &[9, 4]]);
-        assert!(!bare.has_prefix());
+        assert_eq!(bare.before(), 0);
     }
 }
