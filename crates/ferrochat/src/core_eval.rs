@@ -13,7 +13,7 @@ use ferrochat_tasks::{CoreBundle, CoreOptions, CoreResults, CoreScore, CoreTask,
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use crate::cli::{MachineArgs, ModelArgs};
+use crate::cli::{CheckpointArgs, MachineArgs, ModelArgs};
 use crate::errors::{refuse, usage};
 use crate::evaluations::{self, Evaluation, Measured};
 use crate::home::{Home, write_atomically};
@@ -28,12 +28,9 @@ pub struct CoreArgs {
     /// The run that made the model
     #[arg(long, value_name = "NAME", required_unless_present = "dump_prompts")]
     pub run: Option<String>,
-    /// The stage that made it: base, mid, sft, rl or dpo
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Option<String>,
-    /// Its checkpoint after this many steps [default: the latest]
-    #[arg(long, value_name = "N")]
-    pub step: Option<u64>,
+    /// Which of its models.
+    #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
     /// Machine.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -105,8 +102,7 @@ pub fn command(home: &Home, args: &CoreArgs) -> Result<()> {
         home,
         &ModelArgs {
             run: run.clone(),
-            stage: args.stage.clone(),
-            step: args.step,
+            checkpoint: args.checkpoint.clone(),
             machine: args.machine.clone(),
         },
     )?;

@@ -41,8 +41,7 @@ impl TalkArgs {
     pub fn resolve(self, home: &Home) -> Result<ModelArgs> {
         Ok(ModelArgs {
             run: self.run.map_or_else(|| runs::newest(home), Ok)?,
-            stage: self.stage,
-            step: self.step,
+            checkpoint: self.checkpoint,
             machine: self.machine,
         })
     }
@@ -73,7 +72,7 @@ pub fn load_to_talk(home: &Home, args: &ModelArgs) -> Result<Trained> {
             return load_stage(&run, args, stage);
         }
     }
-    let stage = args.stage.as_deref().unwrap_or("base");
+    let stage = args.checkpoint.stage.as_deref().unwrap_or("base");
     refuse!(
         "the run {:?} has no {stage} model yet; ferrochat train {stage} --run {} makes one",
         args.run,
@@ -83,7 +82,7 @@ pub fn load_to_talk(home: &Home, args: &ModelArgs) -> Result<Trained> {
 
 /// The stage of `--stage`.
 fn named(args: &ModelArgs) -> Result<Option<&'static str>> {
-    let Some(name) = args.stage.as_deref() else {
+    let Some(name) = args.checkpoint.stage.as_deref() else {
         return Ok(None);
     };
     match runs::CHAIN.iter().find(|stage| **stage == name) {
@@ -97,7 +96,7 @@ fn named(args: &ModelArgs) -> Result<Option<&'static str>> {
 
 fn load_stage(run: &runs::Run, args: &ModelArgs, name: &'static str) -> Result<Trained> {
     let stage = run.folder.stage(name);
-    let folder = match args.step {
+    let folder = match args.checkpoint.step {
         None => checkpoint::latest(&stage).map_err(sorted)?,
         Some(step) => {
             let known = checkpoints(&stage)?;

@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::prepare::{self, Prepared, prepare};
 use crate::record::{self, StageRecord, State};
 use crate::rl_settings::RlFlags;
+use crate::settings::{Flags, layered, object};
 use crate::stages::{base, dpo, mid, rl, sft, tune};
 use crate::training::Chain;
 use crate::tune_settings::{TuneFlags, TuneSettings};
@@ -72,6 +73,7 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
 
     if prepare::is_finished(prepared.base.as_ref()) {
         eprintln!("tokenizer, base: finished before, skipped (--fresh begins again)");
+        heed_late_flags(&mut prepared, &args.flags)?;
     } else {
         announce_time(&mut prepared, &request, &args.plan)?;
         if prepared.tokenizer.is_some() && !prepared.fresh {
@@ -112,12 +114,17 @@ impl Request {
     }
 }
 
-/// What was asked at the first start, else what is asked now.
+/// What was asked at the first start, where nothing new is named to learn from, with what is said otherwise now; else what
+/// is asked now.
 fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
     let asked_now = args.mix.is_some() || args.stages.is_some();
     let before = prepared.base.as_ref().and_then(|record| record.details.get("speedrun"));
     if let Some(before) = before.filter(|_| !asked_now) {
-        return serde_json::from_value(before.clone()).map_err(usage);
+        let mut request: Request = serde_json::from_value(before.clone()).map_err(usage)?;
+        let mut said = object(&args.mix);
+        said.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+        request.mix = layered(&[object(&request.mix), said]);
+        return Ok(request);
     }
     let has_talks = prepared.settings.data.is_none() || args.mix.is_some();
     let stages = match &args.stages {
@@ -181,6 +188,44 @@ fn announce_time(prepared: &mut Prepared, request: &Request, args: &PlanArgs) ->
     Ok(())
 }
 
+/// Base training is over: how many questions later stages are asked is kept where they look for it, and flags that come
+/// too late are named.
+fn heed_late_flags(prepared: &mut Prepared, flags: &Flags) -> Result<()> {
+    let given = object(flags);
+    let late: Vec<String> = ["strict", "eval_every", "sample_every", "save_every"]
+        .into_iter()
+        .filter(|name| given.contains_key(*name))
+        .map(|name| format!("--{}", name.replace('_', "-")))
+        .collect();
+    if !late.is_empty() {
+        eprintln!(
+            "note: {} is for base training, which is finished: nothing changes",
+            late.join(", ")
+        );
+    }
+    let (asked, folder) = (prepared.settings.exam_questions, prepared.run.stage("base"));
+    if let Some(record) = &mut prepared.base
+        && record.settings.exam_questions != asked
+    {
+        record.settings.exam_questions = asked;
+        record.save(&folder, State::Finished)?;
+        eprintln!(
+            "note: stages that are not finished will be asked {asked} questions of each kind; finished ones keep their \
+             figures, `{}` asks them again",
+            format::shell_line([
+                "ferrochat",
+                "eval",
+                "tasks",
+                "--run",
+                &prepared.run.name,
+                "--count",
+                &asked.to_string()
+            ])
+        );
+    }
+    Ok(())
+}
+
 /// One stage after the base model.
 fn further(
     home: &Home,
@@ -193,7 +238,11 @@ fn further(
 ) -> Result<()> {
     let stage = StageArgs {
         run: Some(run.name.clone()),
-        machine: MachineArgs::of(&args.compute),
+        machine: MachineArgs {
+            compute: args.compute.clone(),
+            // As base training had it, unless another is asked for.
+            dtype: args.flags.dtype.clone(),
+        },
         ..StageArgs::default()
     };
     let plan = PlanArgs {

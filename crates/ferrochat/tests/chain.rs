@@ -113,6 +113,51 @@ fn a_speedrun_interrupted_in_each_stage_ends_with_the_same_bits() {
     }
 }
 
+/// What is asked of a run whose base model is finished holds for the stages to come, and nothing is passed over in silence.
+#[test]
+fn flags_that_come_after_base_training_are_heeded_or_named() {
+    let place = Place::new();
+    let first = with(&["speedrun", "--num-iterations", "3", "--run", "x"], TINY);
+    let base = with(&first, &["--max-seq-len", "64", "--stages", "base"]);
+    place.succeed(&base);
+    let later = ["speedrun", "--run", "x", "--stages", "mid", "--mid-iterations", "2"];
+    let output = place.run(&with(
+        &later,
+        &["--exam-questions", "3", "--eval-every", "5", "--dtype", "f32"],
+    ));
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    for words in [
+        "--eval-every is for base training",
+        "asked 3 questions of each kind",
+        "--count 3",
+    ] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+    let record = |stage: &str| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(place.stage("x", stage).join("stage.json")).unwrap()).unwrap()
+    };
+    let mid = record("mid");
+    assert_eq!(mid["details"]["tasks"][0]["count"], 3);
+    assert!(mid["details"]["device"].as_str().unwrap().contains("float32"), "{mid}");
+    // Remembered without being said again, and what was asked at the first start gives way.
+    place.succeed(&["train", "sft", "--run", "x", "--num-iterations", "2"]);
+    assert_eq!(record("sft")["details"]["tasks"][0]["count"], 3);
+}
+
+#[test]
+fn what_was_asked_at_the_first_start_gives_way_to_what_is_said_now() {
+    let place = Place::new();
+    let first = with(&["speedrun", "--num-iterations", "3", "--run", "x"], TINY);
+    place.succeed(&with(
+        &first,
+        &["--max-seq-len", "64", "--stages", "mid", "--mid-iterations", "2"],
+    ));
+    std::fs::remove_dir_all(place.stage("x", "mid")).unwrap();
+    place.succeed(&["speedrun", "--run", "x", "--mid-iterations", "4"]);
+    assert_eq!(steps(&place.stage("x", "mid")), 5);
+}
+
 #[test]
 fn what_cannot_be_learned_is_refused_in_one_sentence() {
     let place = Place::new();

@@ -27,7 +27,7 @@ pub use machine::{DoctorArgs, SelftestArgs};
 pub use runs::{ReportArgs, RunsCommand};
 pub use sample::SampleArgs;
 pub use serve::ServeArgs;
-pub use shared::{ComputeArgs, MachineArgs, ModelArgs, PlanArgs, PythonArgs, RunArgs, TalkArgs};
+pub use shared::{CheckpointArgs, ComputeArgs, MachineArgs, ModelArgs, PlanArgs, PythonArgs, RunArgs, TalkArgs};
 pub use speedrun::{MixArgs, SpeedrunArgs};
 pub use tokenizer::{TokenizerCommand, TokenizerTrainArgs};
 pub use train::{BaseArgs, DpoArgs, RlArgs, StageArgs, TrainCommand, TuneArgs};

@@ -80,18 +80,27 @@ pub struct PythonArgs {
     pub unsafe_python: bool,
 }
 
+/// Which of a run's models.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CheckpointArgs {
+    /// The stage that made it: base, mid, sft, rl or dpo [default: base where text is continued; where questions are
+    /// answered sft, else mid, else base]
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<String>,
+    /// Its checkpoint after this many steps of that stage [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub step: Option<u64>,
+}
+
 /// A trained model.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
     /// The run that made it
     #[arg(long, value_name = "NAME")]
     pub run: String,
-    /// The stage that made it: base, mid, sft, rl or dpo
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Option<String>,
-    /// Its checkpoint after this many steps [default: the latest]
-    #[arg(long, value_name = "N")]
-    pub step: Option<u64>,
+    /// Which of its models.
+    #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
     /// Machine.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -102,8 +111,7 @@ impl ModelArgs {
     pub fn latest(run: &str, compute: &ComputeArgs) -> ModelArgs {
         ModelArgs {
             run: run.to_owned(),
-            stage: None,
-            step: None,
+            checkpoint: CheckpointArgs::default(),
             machine: MachineArgs::of(compute),
         }
     }
@@ -115,12 +123,9 @@ pub struct TalkArgs {
     /// The run that made the model [default: the run that was worked on last]
     #[arg(long, value_name = "NAME")]
     pub run: Option<String>,
-    /// The stage that made it: base, mid, sft, rl or dpo [default: sft, else mid, else base]
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Option<String>,
-    /// Its checkpoint after this many steps of that stage [default: the latest]
-    #[arg(long, value_name = "N")]
-    pub step: Option<u64>,
+    /// Which of its models.
+    #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
     /// Machine.
     #[command(flatten)]
     pub machine: MachineArgs,

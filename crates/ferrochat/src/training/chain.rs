@@ -88,7 +88,11 @@ impl Chain {
         let source = choose(&run, stage, sources, begun_from.as_deref(), asked)?;
         let source_folder = checkpoint::latest(&run.folder.stage(source)).map_err(sorted)?;
         let opened = Checkpoint::open(&source_folder).map_err(sorted)?;
-        let trainer = trainer_of(&opened)?;
+        let mut trainer = trainer_of(&opened)?;
+        if let Some(base) = run.stage("base") {
+            // May have been asked for after base training.
+            trainer.settings.exam_questions = base.settings.exam_questions;
+        }
         let tokenizer = crate::stages::tokenizer::load(&run.folder.tokenizer_file())?;
         opened
             .expect(&opened.meta().config.clone(), &tokenizer.fingerprint())
