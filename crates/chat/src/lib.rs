@@ -7,6 +7,7 @@
 //! | `engine`, `batcher`, `turn` | replies: many at once, each with its tool loop and its end |
 //! | `tool` | tool calls that take a while, on threads of their own |
 //! | `utf8` | bytes to text as they come, never half a character |
+//! | `text` | texts to be continued, for models that were taught no conversation |
 //! | `safety` | the hook that keeps listed phrases out |
 //!
 //! Training, evaluation, the terminal and the server all talk through here.
@@ -32,6 +33,7 @@ mod engine;
 mod json;
 mod render;
 mod safety;
+mod text;
 mod tool;
 mod turn;
 mod utf8;
@@ -41,6 +43,7 @@ pub use conversation::{Conversation, Message, Part, PartKind, Role};
 pub use engine::{Engine, Replies, ReplyOptions};
 pub use render::{Rendered, prompt, render, render_for_completion};
 pub use safety::{REFUSAL, SafetyFilter};
+pub use text::TextStart;
 pub use tool::Tool;
 pub use turn::{Delta, Reply, Stopped};
 pub use utf8::Utf8Stream;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use ferrochat_chat::TextStart;
 use ferrochat_model::{Checkpoint, Gpt, checkpoint};
 use ferrochat_tokenizer::Tokenizer;
 
@@ -12,10 +13,9 @@ use crate::checkpoints::{sorted, trainer_of};
 use crate::cli::{ModelArgs, TalkArgs};
 use crate::errors::{refuse, usage};
 use crate::home::Home;
-use crate::sample::Start;
 use crate::settings::Settings;
 use crate::stages::tokenizer;
-use crate::{device, runs};
+use crate::{device, runs, sample};
 
 /// A model and what belongs to it.
 pub struct Trained {
@@ -26,7 +26,7 @@ pub struct Trained {
     /// Settings of the run that trained it.
     pub settings: Settings,
     /// How its texts begin.
-    pub start: Start,
+    pub start: TextStart,
     /// The stage whose weights these are.
     pub stage: &'static str,
     /// Optimizer steps that stage has done.
@@ -123,7 +123,7 @@ fn load_stage(run: &runs::Run, args: &ModelArgs, name: &'static str) -> Result<T
         gpt,
         tokenizer: Arc::new(tokenizer),
         settings: trainer.settings,
-        start: Start::of(trainer.packing),
+        start: sample::start_of(trainer.packing),
         stage: name,
         step: checkpoint.meta().step,
     })

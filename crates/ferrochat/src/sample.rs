@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use ferrochat_chat::TextStart;
 use ferrochat_data::Packing;
 use ferrochat_model::{GenerateOptions, Gpt, Sampling, generate};
 use ferrochat_tokenizer::Tokenizer;
@@ -14,34 +15,11 @@ use crate::errors::{refuse, usage};
 use crate::home::Home;
 use crate::{model, output};
 
-/// How a text begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// With BOS, as every document did in training.
-    Document,
-    /// In the middle of running text; an empty prompt begins a new line.
-    RunningText,
-}
-
-impl Start {
-    /// As a model trained with this packing is used to.
-    pub fn of(packing: Packing) -> Start {
-        match packing {
-            Packing::RandomWindows { .. } => Start::RunningText,
-            _ => Start::Document,
-        }
-    }
-
-    /// The ids of a prompt.
-    pub fn prompt(self, tokenizer: &Tokenizer, prompt: &str) -> Vec<u32> {
-        let mut ids = Vec::new();
-        match self {
-            Start::Document => ids.push(tokenizer.bos()),
-            Start::RunningText if prompt.is_empty() => tokenizer.encode_ordinary_into("\n", &mut ids),
-            Start::RunningText => {}
-        }
-        tokenizer.encode_ordinary_into(prompt, &mut ids);
-        ids
+/// How a text begins for a model trained with this packing.
+pub fn start_of(packing: Packing) -> TextStart {
+    match packing {
+        Packing::RandomWindows { .. } => TextStart::RunningText,
+        _ => TextStart::Document,
     }
 }
 
@@ -52,7 +30,7 @@ const TRAINING_TOKENS: usize = 96;
 ///
 /// # Errors
 /// Decoding fails.
-pub fn during_training(gpt: &Gpt, tokenizer: &Tokenizer, start: Start) -> Result<Vec<String>> {
+pub fn during_training(gpt: &Gpt, tokenizer: &Tokenizer, start: TextStart) -> Result<Vec<String>> {
     texts(gpt, tokenizer, start, "", &usual(2, TRAINING_TOKENS))
 }
 
@@ -79,7 +57,7 @@ pub fn usual(samples: usize, max_tokens: usize) -> GenerateOptions {
 pub fn texts(
     gpt: &Gpt,
     tokenizer: &Tokenizer,
-    start: Start,
+    start: TextStart,
     prompt: &str,
     options: &GenerateOptions,
 ) -> Result<Vec<String>> {

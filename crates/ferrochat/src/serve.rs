@@ -43,6 +43,7 @@ pub fn command(home: &Home, args: ServeArgs) -> Result<()> {
         summary: about.summary,
         suggestions: about.suggestions,
         model_id: format!("{}-{}", model.run, trained.stage),
+        text_start: trained.start,
     };
     let address = server.address();
     if open_to_all && !address.ip().is_loopback() {

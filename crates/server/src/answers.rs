@@ -57,6 +57,10 @@ pub(crate) struct Status {
     pub(crate) writing: AtomicUsize,
     /// Answers not begun.
     pub(crate) waiting: AtomicUsize,
+    /// Requests taken since the start.
+    pub(crate) requests: AtomicUsize,
+    /// Tokens written since the start.
+    pub(crate) tokens: AtomicUsize,
 }
 
 /// One answer of a job.
@@ -83,6 +87,7 @@ pub(crate) fn answer(
     let mut desk = Desk {
         batcher: Batcher::new(engine, at_once),
         open: BTreeMap::new(),
+        status,
     };
     let mut until: Option<Instant> = None;
     loop {
@@ -117,6 +122,7 @@ pub(crate) fn answer(
 struct Desk<'a> {
     batcher: Batcher<'a>,
     open: BTreeMap<RequestId, Open>,
+    status: &'a Status,
 }
 
 impl Desk<'_> {
@@ -140,6 +146,7 @@ impl Desk<'_> {
         };
         match self.batcher.submit(request) {
             Ok(id) => {
+                self.status.requests.fetch_add(1, Ordering::Relaxed);
                 self.open.insert(id, Open { job, answers });
             }
             Err(error) => job.fail(ApiError::bad_request(error.to_string())),
@@ -179,6 +186,9 @@ impl Desk<'_> {
             let Some(open) = self.open.get_mut(&id) else {
                 continue;
             };
+            self.status
+                .tokens
+                .fetch_add(usize::from(delta.id.is_some()), Ordering::Relaxed);
             open.write(&delta);
             if open.answers.iter().all(|answer| answer.finished) {
                 self.open.remove(&id);

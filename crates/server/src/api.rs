@@ -1,6 +1,7 @@
 //! The paths: which there are, and how a request becomes a job for the model. Knows HTTP and prompts, not
 //! how answers are made.
 
+use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use ferrochat_chat::{Part, Request, Role, prompt};
+use ferrochat_chat::{Conversation, Part, Request, Role, prompt};
 use ferrochat_tokenizer::Tokenizer;
 use futures_core::Stream as _;
 use serde_json::{Value, json};
@@ -22,8 +23,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::answers::{Job, News, Status};
 use crate::error::ApiError;
-use crate::request::ChatRequest;
-use crate::response::{Choice, Head, Usage};
+use crate::request::{Asked, Subject};
+use crate::response::{Choice, Form, Head, Usage};
 use crate::stream::Events;
 use crate::{Options, ServerInfo, guard, page};
 
@@ -45,9 +46,11 @@ pub(crate) fn router(app: App) -> Router {
     let wrong_method = |method: Method, uri: Uri| async move { ApiError::wrong_method(method.as_str(), uri.path()) };
     Router::new()
         .route("/v1/chat/completions", post(chat_completions))
+        .route("/v1/completions", post(completions))
         .route("/v1/models", get(models))
         .route("/v1/models/{id}", get(model))
         .route("/health", get(health))
+        .route("/metrics", get(metrics))
         .merge(page::routes())
         .method_not_allowed_fallback(wrong_method)
         .fallback(|uri: Uri| async move { ApiError::no_such_path(uri.path()) })
@@ -69,6 +72,47 @@ async fn health(State(app): State<Arc<App>>) -> Response {
     .into_response()
 }
 
+/// Counters as Prometheus reads them.
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let status = &app.status;
+    let mut text = String::new();
+    for (name, kind, help, value) in [
+        (
+            "requests_total",
+            "counter",
+            "Requests taken",
+            status.requests.load(Ordering::Relaxed),
+        ),
+        (
+            "tokens_total",
+            "counter",
+            "Tokens written",
+            status.tokens.load(Ordering::Relaxed),
+        ),
+        (
+            "writing",
+            "gauge",
+            "Answers being written",
+            status.writing.load(Ordering::Relaxed),
+        ),
+        (
+            "waiting",
+            "gauge",
+            "Answers not begun",
+            status.waiting.load(Ordering::Relaxed),
+        ),
+    ] {
+        let name = format!("ferrochat_{name}");
+        write!(text, "# HELP {name} {help}.\n# TYPE {name} {kind}\n{name} {value}\n")
+            .expect("a String takes everything");
+    }
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
+        .into_response()
+}
+
 async fn models(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({"object": "list", "data": [app.model_object()]}))
 }
@@ -79,16 +123,24 @@ async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Js
 }
 
 async fn chat_completions(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    answer(&app, Form::Chat, &headers, body).await
+}
+
+async fn completions(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    answer(&app, Form::Text, &headers, body).await
+}
+
+async fn answer(app: &App, form: Form, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse().ok()).unwrap_or(0);
-    let body = read(body, announced, &app).await?;
-    let asked = ChatRequest::read(&body, &app.options.limits, &app.options.defaults)?;
+    let body = read(body, announced, app).await?;
+    let asked = Asked::read(form, &body, &app.options.limits, &app.options.defaults)?;
     if let Some(model) = &asked.model {
         app.check_model(model)?;
     }
-    let head = Head::new(&app.info.model_id);
+    let head = Head::new(form, &app.info.model_id);
     let (stream, include_usage, samples) = (asked.stream, asked.include_usage, asked.samples);
     let (prompt_tokens, news) = app.submit(asked)?;
     if stream {
@@ -170,14 +222,17 @@ impl App {
     }
 
     /// Puts a request into the queue. Returns the length of its prompt, and where its answers come out.
-    fn submit(&self, asked: ChatRequest) -> Result<(usize, UnboundedReceiver<News>), ApiError> {
+    fn submit(&self, asked: Asked) -> Result<(usize, UnboundedReceiver<News>), ApiError> {
         if self.status.ending.load(Ordering::SeqCst) {
             return Err(ApiError::ending());
         }
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| ApiError::queue_full(self.options.max_queue))?;
-        let prompt = self.prompt(&asked)?;
+        let prompt = match &asked.subject {
+            Subject::Conversation(conversation) => self.prompt(conversation, asked.max_tokens)?,
+            Subject::Text(text) => self.beginning(text)?,
+        };
         let tokens = prompt.len();
         let (sender, news) = tokio::sync::mpsc::unbounded_channel();
         let job = Job {
@@ -197,8 +252,32 @@ impl App {
         Ok((tokens, news))
     }
 
-    fn prompt(&self, asked: &ChatRequest) -> Result<Vec<u32>, ApiError> {
-        for (index, message) in asked.conversation.messages.iter().enumerate() {
+    /// The ids of a text that is to go on.
+    fn beginning(&self, text: &str) -> Result<Vec<u32>, ApiError> {
+        if let Some((_, character)) = self.tokenizer.unknown_character(text) {
+            return Err(ApiError::field(
+                "prompt",
+                format!(
+                    "the prompt has the character {character:?}, which is not in this model's character vocabulary"
+                ),
+            ));
+        }
+        let ids = self.info.text_start.prompt(&self.tokenizer, text);
+        if ids.len() > self.context {
+            return Err(ApiError::too_long(
+                "prompt",
+                format!(
+                    "the prompt has {} tokens and the model reads {} at most; make it shorter",
+                    ids.len(),
+                    self.context
+                ),
+            ));
+        }
+        Ok(ids)
+    }
+
+    fn prompt(&self, conversation: &Conversation, max_tokens: usize) -> Result<Vec<u32>, ApiError> {
+        for (index, message) in conversation.messages.iter().enumerate() {
             for text in message.parts.iter().map(Part::text) {
                 if let Some((_, character)) = self.tokenizer.unknown_character(text) {
                     return Err(ApiError::field(
@@ -212,7 +291,7 @@ impl App {
                 }
             }
         }
-        let last = asked.conversation.messages.last();
+        let last = conversation.messages.last();
         if last.is_some_and(|message| message.role == Role::Assistant) {
             return Err(ApiError::field(
                 "messages",
@@ -220,9 +299,9 @@ impl App {
             ));
         }
         // The answer should fit into the context, too; for a long question that is given up.
-        let reserved = asked.max_tokens.min(self.context / 2);
-        prompt(&asked.conversation, &self.tokenizer, self.context - reserved)
-            .or_else(|_| prompt(&asked.conversation, &self.tokenizer, self.context))
-            .map_err(|error| ApiError::too_long(error.to_string()))
+        let reserved = max_tokens.min(self.context / 2);
+        prompt(conversation, &self.tokenizer, self.context - reserved)
+            .or_else(|_| prompt(conversation, &self.tokenizer, self.context))
+            .map_err(|error| ApiError::too_long("messages", error.to_string()))
     }
 }

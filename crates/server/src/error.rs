@@ -69,10 +69,10 @@ impl ApiError {
     }
 
     /// 400 for what the model cannot read.
-    pub(crate) fn too_long(message: impl Into<String>) -> ApiError {
+    pub(crate) fn too_long(param: &'static str, message: impl Into<String>) -> ApiError {
         ApiError {
             code: Some("context_length_exceeded"),
-            ..ApiError::field("messages", message)
+            ..ApiError::field(param, message)
         }
     }
 
@@ -95,7 +95,9 @@ impl ApiError {
         ApiError::new(
             StatusCode::NOT_FOUND,
             Some("not_found"),
-            format!("there is no {path:?} here; the API is at /v1/chat/completions and /v1/models, the page at /"),
+            format!(
+                "there is no {path:?} here; the API is at /v1/chat/completions, /v1/completions and /v1/models, the page at /"
+            ),
         )
     }
 

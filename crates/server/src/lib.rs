@@ -25,7 +25,7 @@ mod stream;
 
 use std::time::Duration;
 
-use ferrochat_chat::Tool;
+use ferrochat_chat::{TextStart, Tool};
 
 pub use error::ServerError;
 pub use server::Server;
@@ -41,6 +41,8 @@ pub struct ServerInfo {
     pub suggestions: Vec<String>,
     /// What clients call it.
     pub model_id: String,
+    /// How texts begin that it is to continue.
+    pub text_start: TextStart,
 }
 
 /// Where to listen, whom to answer, and how much at once.

@@ -1,4 +1,4 @@
-//! The body of a request: JSON to a conversation and how to answer it, or one sentence.
+//! The body of a request: JSON to a conversation or a text, and how to go on with it, or one sentence.
 //!
 //! Fields that would change the answer and cannot be heeded are refused; all others that are unknown are passed over.
 
@@ -9,13 +9,26 @@ use ferrochat_model::Sampling;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
+use crate::response::Form;
 use crate::{Defaults, Limits};
 
-/// `POST /v1/chat/completions`
+/// Tokens of a continuation where a request does not say, as OpenAI has it.
+const CONTINUATION_TOKENS: usize = 16;
+
+/// What the model is to go on with.
 #[derive(Debug)]
-pub(crate) struct ChatRequest {
+pub(crate) enum Subject {
+    /// `POST /v1/chat/completions`
+    Conversation(Conversation),
+    /// `POST /v1/completions`
+    Text(String),
+}
+
+/// A request for answers or continuations.
+#[derive(Debug)]
+pub(crate) struct Asked {
     pub(crate) model: Option<String>,
-    pub(crate) conversation: Conversation,
+    pub(crate) subject: Subject,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) samples: usize,
@@ -24,17 +37,25 @@ pub(crate) struct ChatRequest {
     pub(crate) stops: Vec<String>,
 }
 
-impl ChatRequest {
-    pub(crate) fn read(body: &[u8], limits: &Limits, defaults: &Defaults) -> Result<ChatRequest, ApiError> {
+impl Asked {
+    pub(crate) fn read(form: Form, body: &[u8], limits: &Limits, defaults: &Defaults) -> Result<Asked, ApiError> {
         let value: Value = serde_json::from_slice(body)
             .map_err(|error| ApiError::bad_request(format!("the request is not JSON: {error}")))?;
         let Value::Object(mut fields) = value else {
-            return Err(ApiError::bad_request(
-                "the request must be a JSON object with \"messages\"",
-            ));
+            let subject = form.subject();
+            return Err(ApiError::bad_request(format!(
+                "the request must be a JSON object with {subject:?}"
+            )));
         };
-        refuse_what_is_not_there(&fields)?;
-        let conversation = conversation(fields.remove("messages"), limits)?;
+        refuse_what_is_not_there(form, &fields)?;
+        let subject = fields.remove(form.subject());
+        let (subject, usual_tokens) = match form {
+            Form::Chat => (
+                Subject::Conversation(conversation(subject, limits)?),
+                defaults.max_tokens,
+            ),
+            Form::Text => (Subject::Text(text(subject, limits)?), CONTINUATION_TOKENS),
+        };
         let fields = Fields(&fields);
         let max_tokens = match fields.whole("max_completion_tokens", 1, limits.max_tokens)? {
             Some(tokens) => Some(tokens),
@@ -46,13 +67,13 @@ impl ChatRequest {
             return Err(ApiError::field("top_p", "\"top_p\" must be above 0 and at most 1"));
         }
         let stream_options = fields.0.get("stream_options").and_then(Value::as_object);
-        Ok(ChatRequest {
+        Ok(Asked {
             model: fields.text("model")?,
-            conversation,
+            subject,
             stream: fields.truth("stream")?.unwrap_or(false),
             include_usage: stream_options.is_some_and(|o| o.get("include_usage") == Some(&Value::Bool(true))),
             samples: fields.whole("n", 1, limits.samples)?.unwrap_or(1),
-            max_tokens: max_tokens.unwrap_or(defaults.max_tokens),
+            max_tokens: max_tokens.unwrap_or(usual_tokens.min(limits.max_tokens)),
             sampling: Sampling {
                 temperature: temperature.map_or(defaults.temperature, |t| t as f32),
                 top_k: Some(fields.whole("top_k", 1, limits.top_k)?.unwrap_or(defaults.top_k)),
@@ -65,8 +86,9 @@ impl ChatRequest {
 }
 
 /// Refuses settings without which the answer would not be the one that was asked for.
-fn refuse_what_is_not_there(fields: &Map<String, Value>) -> Result<(), ApiError> {
-    for name in [
+fn refuse_what_is_not_there(form: Form, fields: &Map<String, Value>) -> Result<(), ApiError> {
+    let of_text = ["echo", "suffix", "best_of"];
+    let refused = [
         "logprobs",
         "top_logprobs",
         "tools",
@@ -75,15 +97,23 @@ fn refuse_what_is_not_there(fields: &Map<String, Value>) -> Result<(), ApiError>
         "frequency_penalty",
         "presence_penalty",
         "response_format",
-    ] {
+    ];
+    for name in refused
+        .into_iter()
+        .chain(of_text.into_iter().filter(|_| form == Form::Text))
+    {
         let harmless = match fields.get(name) {
             None | Some(Value::Null | Value::Bool(false)) => true,
+            // Of a text, no alternatives are those of the text itself; and the best of one is that one.
+            Some(Value::Number(_)) if name == "logprobs" => false,
+            Some(Value::Number(number)) if name == "best_of" => number.as_u64() == Some(1),
             Some(Value::Number(number)) => number.as_f64() == Some(0.0),
+            Some(Value::String(text)) => text.is_empty(),
             Some(Value::Array(list)) => list.is_empty(),
             Some(Value::Object(object)) => {
                 object.is_empty() || object.get("type").and_then(Value::as_str) == Some("text")
             }
-            Some(_) => false,
+            Some(Value::Bool(true)) => false,
         };
         if !harmless {
             return Err(ApiError::field(
@@ -93,6 +123,35 @@ fn refuse_what_is_not_there(fields: &Map<String, Value>) -> Result<(), ApiError>
         }
     }
     Ok(())
+}
+
+/// The text to go on with; none is the beginning of a text.
+fn text(prompt: Option<Value>, limits: &Limits) -> Result<String, ApiError> {
+    let text = match prompt {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text,
+        Some(Value::Array(mut list)) => match (list.pop(), list.is_empty()) {
+            (Some(Value::String(text)), true) => text,
+            _ => {
+                return Err(ApiError::field(
+                    "prompt",
+                    "\"prompt\" must be one text; send a request for each of several, and text in place of tokens",
+                ));
+            }
+        },
+        Some(_) => return Err(ApiError::field("prompt", "\"prompt\" must be a text")),
+    };
+    let chars = text.chars().count();
+    if chars > limits.total_chars {
+        return Err(ApiError::field(
+            "prompt",
+            format!(
+                "the prompt has {chars} characters; at most {} are allowed",
+                limits.total_chars
+            ),
+        ));
+    }
+    Ok(text)
 }
 
 fn conversation(messages: Option<Value>, limits: &Limits) -> Result<Conversation, ApiError> {
@@ -211,14 +270,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(value: &Value) -> Result<ChatRequest, ApiError> {
-        ChatRequest::read(value.to_string().as_bytes(), &Limits::default(), &Defaults::default())
+    fn read(form: Form, value: &Value) -> Result<Asked, ApiError> {
+        Asked::read(
+            form,
+            value.to_string().as_bytes(),
+            &Limits::default(),
+            &Defaults::default(),
+        )
     }
 
-    fn with(name: &str, value: Value) -> Result<ChatRequest, ApiError> {
+    fn with(name: &str, value: Value) -> Result<Asked, ApiError> {
         let mut request = json!({"messages": [{"role": "user", "content": "u"}]});
         request[name] = value;
-        read(&request)
+        read(Form::Chat, &request)
+    }
+
+    fn continued(name: &str, value: Value) -> Result<Asked, ApiError> {
+        let mut request = json!({"prompt": "Once"});
+        request[name] = value;
+        read(Form::Text, &request)
     }
 
     #[test]
@@ -273,12 +343,52 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_one_text() {
+        let text = |value| match continued("prompt", value).map(|asked| asked.subject) {
+            Ok(Subject::Text(text)) => Ok(text),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.param),
+        };
+        for (value, expected) in [
+            (json!("a"), Ok("a")),
+            (json!(["a"]), Ok("a")),
+            (json!(""), Ok("")),
+            (Value::Null, Ok("")),
+            (json!(["a", "b"]), Err(Some("prompt"))),
+            (json!([]), Err(Some("prompt"))),
+            (json!([1, 2]), Err(Some("prompt"))),
+            (json!([[1, 2]]), Err(Some("prompt"))),
+            (json!({"a": 1}), Err(Some("prompt"))),
+            (json!("é".repeat(32_001)), Err(Some("prompt"))),
+        ] {
+            let shown = value.to_string().chars().take(40).collect::<String>();
+            assert_eq!(text(value), expected.map(str::to_owned), "{shown}");
+        }
+        assert_eq!(continued("n", json!(2)).unwrap().max_tokens, 16);
+        for (name, value) in [
+            ("logprobs", json!(0)),
+            ("echo", json!(true)),
+            ("suffix", json!("end")),
+            ("best_of", json!(2)),
+            ("max_tokens", json!(4097)),
+        ] {
+            let error = continued(name, value).unwrap_err();
+            assert_eq!((error.status.as_u16(), error.param), (400, Some(name)), "{error:?}");
+        }
+        for (name, value) in [("echo", json!(false)), ("best_of", json!(1)), ("suffix", json!(""))] {
+            assert!(continued(name, value).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_developer_is_a_system() {
         let request = with(
             "messages",
             json!([{"role": "developer", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "u"}]}]),
         );
-        let conversation = request.unwrap().conversation;
+        let Subject::Conversation(conversation) = request.unwrap().subject else {
+            panic!("this is a chat");
+        };
         assert_eq!(conversation.messages[0], ferrochat_chat::Message::system("s"));
         assert_eq!(conversation.messages[1], ferrochat_chat::Message::user("u"));
     }

@@ -10,6 +10,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ferrochat_chat::{Part, PartKind};
 use serde_json::{Value, json};
 
+/// What is asked for, and in which form it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// An answer in a conversation.
+    Chat,
+    /// More of a text. What the model gave its calculator is no text and is left out.
+    Text,
+}
+
+impl Form {
+    /// The field of a request that says what to go on with.
+    pub(crate) fn subject(self) -> &'static str {
+        match self {
+            Form::Chat => "messages",
+            Form::Text => "prompt",
+        }
+    }
+}
+
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
@@ -31,16 +50,22 @@ impl Finish {
 /// What all pieces of an answer share.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
+    form: Form,
     id: String,
     created: u64,
     model: String,
 }
 
 impl Head {
-    pub(crate) fn new(model: &str) -> Head {
+    pub(crate) fn new(form: Form, model: &str) -> Head {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let kind = match form {
+            Form::Chat => "chatcmpl",
+            Form::Text => "cmpl",
+        };
         Head {
-            id: format!("chatcmpl-{:016x}", RandomState::new().hash_one(1)),
+            form,
+            id: format!("{kind}-{:016x}", RandomState::new().hash_one(1)),
             created: now.map_or(0, |now| now.as_secs()),
             model: model.to_owned(),
         }
@@ -54,44 +79,73 @@ impl Head {
 
     /// The whole answer.
     pub(crate) fn completion(&self, choices: &[Choice], usage: Usage) -> Value {
-        let choices = choices.iter().enumerate().map(|(index, choice)| choice.to_json(index));
-        let mut object = self.object("chat.completion", &choices.collect::<Vec<_>>());
+        let kind = match self.form {
+            Form::Chat => "chat.completion",
+            Form::Text => "text_completion",
+        };
+        let choices = choices.iter().enumerate();
+        let choices = choices.map(|(index, choice)| match self.form {
+            Form::Chat => choice.to_json(index),
+            Form::Text => continuation(index, &choice.text(), choice.finish),
+        });
+        let mut object = self.object(kind, &choices.collect::<Vec<_>>());
         object["usage"] = usage.to_json();
         object
     }
 
-    fn chunk(&self, choice: usize, delta: &Value, finish: Option<Finish>) -> Value {
-        let choice = json!({
-            "index": choice, "delta": delta, "logprobs": null, "finish_reason": finish.map(Finish::name),
-        });
-        self.object("chat.completion.chunk", &[choice])
+    /// A chunk with one choice.
+    fn chunk(&self, choice: &Value) -> Value {
+        self.object(self.chunk_kind(), std::slice::from_ref(choice))
     }
 
-    /// The first chunk of a choice.
-    pub(crate) fn begin(&self, choice: usize) -> Value {
-        self.chunk(choice, &json!({"role": "assistant", "content": ""}), None)
+    fn chunk_kind(&self) -> &'static str {
+        match self.form {
+            Form::Chat => "chat.completion.chunk",
+            Form::Text => "text_completion",
+        }
     }
 
-    /// A piece of a choice.
-    pub(crate) fn piece(&self, choice: usize, kind: PartKind, text: &str) -> Value {
-        let delta = match kind {
-            PartKind::Text => json!({"content": text}),
-            tool => json!({"part": {"type": tool.name(), "text": text}}),
+    /// The first chunk of a choice, where it has one before its text.
+    pub(crate) fn begin(&self, choice: usize) -> Option<Value> {
+        let begun = delta(choice, &json!({"role": "assistant", "content": ""}), None);
+        (self.form == Form::Chat).then(|| self.chunk(&begun))
+    }
+
+    /// A piece of a choice; none of what is not shown.
+    pub(crate) fn piece(&self, choice: usize, kind: PartKind, text: &str) -> Option<Value> {
+        let piece = match (self.form, kind) {
+            (Form::Chat, PartKind::Text) => delta(choice, &json!({"content": text}), None),
+            (Form::Chat, tool) => delta(choice, &json!({"part": {"type": tool.name(), "text": text}}), None),
+            (Form::Text, PartKind::Text) => continuation(choice, text, None),
+            (Form::Text, _) => return None,
         };
-        self.chunk(choice, &delta, None)
+        Some(self.chunk(&piece))
     }
 
     /// The last chunk of a choice.
     pub(crate) fn end(&self, choice: usize, finish: Finish) -> Value {
-        self.chunk(choice, &json!({}), Some(finish))
+        self.chunk(&match self.form {
+            Form::Chat => delta(choice, &json!({}), Some(finish)),
+            Form::Text => continuation(choice, "", Some(finish)),
+        })
     }
 
     /// The chunk after all choices, where it is asked for.
     pub(crate) fn usage(&self, usage: Usage) -> Value {
-        let mut object = self.object("chat.completion.chunk", &[]);
+        let mut object = self.object(self.chunk_kind(), &[]);
         object["usage"] = usage.to_json();
         object
     }
+}
+
+/// What a chunk adds to a choice of a chat.
+fn delta(index: usize, delta: &Value, finish: Option<Finish>) -> Value {
+    json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": finish.map(Finish::name)})
+}
+
+/// A choice of text, whole or a piece of it.
+fn continuation(index: usize, text: &str, finish: Option<Finish>) -> Value {
+    json!({"index": index, "text": text, "logprobs": null, "finish_reason": finish.map(Finish::name)})
 }
 
 /// One answer, put together.
@@ -109,10 +163,13 @@ impl Choice {
         }
     }
 
-    fn to_json(&self, index: usize) -> Value {
+    fn text(&self) -> String {
         let texts = self.parts.iter().filter(|part| part.kind() == PartKind::Text);
-        let text: String = texts.map(Part::text).collect();
-        let mut message = json!({"role": "assistant", "content": text, "refusal": null});
+        texts.map(Part::text).collect()
+    }
+
+    fn to_json(&self, index: usize) -> Value {
+        let mut message = json!({"role": "assistant", "content": self.text(), "refusal": null});
         if self.parts.iter().any(|part| part.kind() != PartKind::Text) {
             let part = |part: &Part| json!({"type": part.kind().name(), "text": part.text()});
             message["parts"] = self.parts.iter().map(part).collect();
@@ -168,12 +225,31 @@ mod tests {
         let mut plain = Choice::default();
         plain.push(PartKind::Text, "two");
         assert!(plain.to_json(0)["message"].get("parts").is_none());
-        let head = Head::new("m");
-        let chunk = head.piece(1, PartKind::Python, "1+1");
+        let head = Head::new(Form::Chat, "m");
+        let chunk = head.piece(1, PartKind::Python, "1+1").unwrap();
         assert_eq!(
             chunk["choices"][0]["delta"],
             json!({"part": {"type": "python", "text": "1+1"}})
         );
         assert_eq!(chunk["id"], head.end(1, Finish::Length)["id"]);
+    }
+
+    #[test]
+    fn a_continuation_is_text_alone() {
+        let head = Head::new(Form::Text, "m");
+        assert!(head.begin(0).is_none() && head.piece(0, PartKind::Python, "1+1").is_none());
+        let piece = head.piece(1, PartKind::Text, "two").unwrap();
+        let expected = json!({"index": 1, "text": "two", "logprobs": null, "finish_reason": null});
+        assert_eq!(
+            (&piece["choices"][0], &piece["object"]),
+            (&expected, &json!("text_completion"))
+        );
+        assert_eq!(head.end(0, Finish::Length)["choices"][0]["finish_reason"], "length");
+        let mut choice = Choice::default();
+        choice.push(PartKind::Text, "two");
+        choice.push(PartKind::PythonOutput, "2");
+        let whole = head.completion(&[choice], Usage::default());
+        assert_eq!(whole["choices"][0]["text"], "two");
+        assert!(whole["id"].as_str().unwrap().starts_with("cmpl-"));
     }
 }

@@ -61,7 +61,7 @@ impl Events {
     fn write(&mut self, news: News, text: &mut String) {
         if std::mem::take(&mut self.begin) && !matches!(news, News::Failed(_)) {
             for choice in 0..self.samples {
-                event(text, &self.head.begin(choice));
+                event(text, self.head.begin(choice).as_ref());
             }
         }
         match news {
@@ -69,15 +69,15 @@ impl Events {
                 choice,
                 kind,
                 text: piece,
-            } => event(text, &self.head.piece(choice, kind, &piece)),
+            } => event(text, self.head.piece(choice, kind, &piece).as_ref()),
             News::Finished { choice, finish, tokens } => {
                 self.left -= 1;
                 self.usage.completion += tokens;
-                event(text, &self.head.end(choice, finish));
+                event(text, Some(&self.head.end(choice, finish)));
             }
             News::Failed(error) => {
                 self.news = None;
-                event(text, &error.to_json());
+                event(text, Some(&error.to_json()));
             }
         }
     }
@@ -85,19 +85,21 @@ impl Events {
     fn close(&mut self, text: &mut String) {
         self.news = None;
         if self.left > 0 {
-            event(text, &ApiError::ending().to_json());
+            event(text, Some(&ApiError::ending().to_json()));
             return;
         }
         if self.include_usage {
-            event(text, &self.head.usage(self.usage));
+            event(text, Some(&self.head.usage(self.usage)));
         }
         text.push_str("data: [DONE]\n\n");
     }
 }
 
 /// JSON has no raw line ends, so one line holds it.
-fn event(text: &mut String, data: &Value) {
-    write!(text, "data: {data}\n\n").expect("a String takes everything");
+fn event(text: &mut String, data: Option<&Value>) {
+    if let Some(data) = data {
+        write!(text, "data: {data}\n\n").expect("a String takes everything");
+    }
 }
 
 impl Stream for Events {

@@ -22,7 +22,10 @@ use super::{PythonArgs, TalkArgs};
   talk = [{\"role\": \"user\", \"content\": \"What is 12 * 34?\"}]
   for chunk in client.chat.completions.create(model=model, messages=talk, stream=True):
       print(chunk.choices[0].delta.content or \"\", end=\"\")
+  # a base model (--stage base) goes on with a text:
+  print(client.completions.create(model=model, prompt=\"The baker\", max_tokens=64).choices[0].text)
 
+Beside them: /v1/models, /health, and counters for Prometheus at /metrics.
 Ctrl-C or SIGTERM ends it: answers in progress get five seconds. The exit code is then 0."
 )]
 pub struct ServeArgs {

@@ -23,11 +23,10 @@ use crate::metrics::{Line, Metrics};
 use crate::plan::Plan;
 use crate::prepare::{self, Prepared, prepare};
 use crate::record::{self, StageRecord, State};
-use crate::sample::{self, Start};
 use crate::settings::Settings;
 use crate::stages::tokenizer;
 use crate::training::{self, Learned, Lesson, Moment, Passes, Rows, Training, Weights, is_due};
-use crate::{device, format, source};
+use crate::{device, format, sample, source};
 
 /// `train base`
 ///
@@ -124,7 +123,7 @@ impl Lesson for Reading {
             self.last_score = Some(score);
         }
         if (is_due(self.settings.sample_every, at.step) && at.step > 0) || at.last {
-            line.samples = sample::during_training(at.gpt, &self.tokenizer, Start::of(self.packing))?;
+            line.samples = sample::during_training(at.gpt, &self.tokenizer, sample::start_of(self.packing))?;
             at.progress.line(&format!("step {}: {:?}", at.step, line.samples[0]));
         }
         Ok(true)

@@ -22,7 +22,7 @@ pub fn tokenizer() -> Tokenizer {
     Tokenizer::from_tiktoken(ranks, SPLIT_PATTERN).unwrap()
 }
 
-fn model(tokenizer: &Tokenizer) -> Gpt {
+pub fn model(tokenizer: &Tokenizer) -> Gpt {
     let options = CpuOptions {
         threads: Some(1),
         dtype: Some(DType::F32),
@@ -68,6 +68,7 @@ impl Running {
                 summary: "a <tiny> model".to_owned(),
                 suggestions: vec!["Why?".to_owned()],
                 model_id: MODEL.to_owned(),
+                ..ServerInfo::default()
             };
             server.run(&model(&tokenizer), &tokenizer, info, || asked.load(Ordering::Relaxed))
         });
@@ -93,6 +94,11 @@ impl Running {
 
     pub fn post(&self, body: &Value) -> Reply {
         Reply::read(self.send("POST", "/v1/chat/completions", &[], &body.to_string()))
+    }
+
+    /// Asks for more of a text.
+    pub fn continued(&self, body: &Value) -> Reply {
+        Reply::read(self.send("POST", "/v1/completions", &[], &body.to_string()))
     }
 
     /// Asks and leaves the connection open.
