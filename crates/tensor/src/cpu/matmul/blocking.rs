@@ -39,8 +39,10 @@ fn even(len: usize, most: usize, step: usize) -> usize {
     len.div_ceil(parts).next_multiple_of(step).max(step)
 }
 
-/// `(rows, columns)` of the tiles of C for `units` of k.
-pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel) -> (usize, usize) {
+/// `(rows, columns)` of the tiles of C for `units` of k. Where both operands have to be packed, tiles are as long as can be in
+/// the shorter direction of C: then only that operand is shared, and each tile packs its part of the larger one in its own
+/// worker's cache.
+pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel, packs_both: bool) -> (usize, usize) {
     let mut rows = even(m, MAX_ROWS / kernel.mr * kernel.mr, kernel.mr);
     if m <= FEW_ROWS {
         let most = FEW_ROWS_TILE * (1 + m / 8) / units.max(1);
@@ -48,7 +50,8 @@ pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel) -> (
     }
     let mut cols = even(n, MAX_COLS, kernel.nr);
     while m.div_ceil(rows) * n.div_ceil(cols) < ENOUGH_TILES && rows.min(m) * cols.min(n) * units > SMALL_TILE {
-        if rows > cols && rows > kernel.mr {
+        let rows_first = if packs_both { m >= n } else { rows > cols };
+        if rows_first && rows > kernel.mr {
             rows = even(m, rows / 2, kernel.mr);
         } else if cols > kernel.nr {
             cols = even(n, cols / 2, kernel.nr);
@@ -148,9 +151,11 @@ mod tests {
                 for m in [1, 3, 5, 64, 167, 169, 384, 1000, 16384] {
                     for n in [1, 31, 33, 384, 1536, 32768] {
                         for units in [1, 64, 384, 8192] {
-                            let (rows, cols) = tile_shape(m, n, units, kernel);
-                            assert!(rows.is_multiple_of(kernel.mr) && rows <= MAX_ROWS);
-                            assert!(cols.is_multiple_of(kernel.nr) && cols <= MAX_COLS);
+                            for packs_both in [false, true] {
+                                let (rows, cols) = tile_shape(m, n, units, kernel, packs_both);
+                                assert!(rows.is_multiple_of(kernel.mr) && (1..=MAX_ROWS).contains(&rows));
+                                assert!(cols.is_multiple_of(kernel.nr) && (1..=MAX_COLS).contains(&cols));
+                            }
                         }
                     }
                 }
@@ -170,7 +175,7 @@ mod tests {
                     for n in [1, 384, 1536, 9000, 32768, 65536] {
                         for units in [1, 192, 256, 2000, 8192, 100_000] {
                             for can_share in [(true, true), (true, false), (false, true), (false, false)] {
-                                let tile = tile_shape(m, n, units, kernel);
+                                let tile = tile_shape(m, n, units, kernel, can_share == (true, true));
                                 let Some(cut) = cut((m, n), units, kernel, tile, can_share) else {
                                     continue;
                                 };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::panels::Sums;
+use super::kernel::{Rounded, Sums};
 use super::view::{Element, MatrixMut};
 use crate::cpu::isa::Isa;
 
@@ -68,6 +68,22 @@ impl Output<'_> {
                 let (first, stride) = c.corner(rows, cols);
                 let add = epilogue.accumulate;
                 Some(Sums { first, stride, add })
+            }
+            _ => None,
+        }
+    }
+
+    /// Where finished sums of these rows and columns may go if rounding them is all that is done with them.
+    pub(super) fn rounded(&self, rows: &Range<usize>, cols: &Range<usize>) -> Option<Rounded> {
+        match self {
+            Self::Matrix(MatrixMut::Bf16(c), epilogue) if epilogue.alpha == 1.0 => {
+                let (first, stride) = c.corner(rows, cols);
+                let accumulate = epilogue.accumulate;
+                Some(Rounded {
+                    first,
+                    stride,
+                    accumulate,
+                })
             }
             _ => None,
         }

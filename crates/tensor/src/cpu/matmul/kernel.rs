@@ -14,6 +14,8 @@ pub(super) mod portable;
 
 use std::ops::Range;
 
+use half::bf16;
+
 use super::blocking::MAX_K;
 use crate::cpu::isa::Isa;
 
@@ -55,6 +57,30 @@ pub(super) const A_STRIDE: usize = MAX_K + 16;
 /// many units; C has as many rows of `nr` as the kernel's height.
 pub(super) type Micro = unsafe fn(usize, *const u32, *const u32, *mut f32, usize, bool);
 
+/// Where the product of a panel of A goes.
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    pub(super) first: *mut f32,
+    /// From one row to the next.
+    pub(super) stride: usize,
+    /// Whether it is added.
+    pub(super) add: bool,
+}
+
+/// A bf16 C that finished sums are rounded to.
+#[derive(Clone, Copy)]
+pub(super) struct Rounded {
+    pub(super) first: *mut bf16,
+    /// From one row to the next.
+    pub(super) stride: usize,
+    /// Whether they are added to it.
+    pub(super) accumulate: bool,
+}
+
+/// As [`Micro`], for rows of A that lie as many units apart as stands beside A. With a last argument, which only kernels of
+/// pairs heed, the sums are finished and go there; those that they are added to are only read.
+pub(super) type Direct = unsafe fn(usize, (*const u32, usize), *const u32, Sums, Option<Rounded>);
+
 /// The microkernels of an instruction set for one format.
 pub(super) struct Kernel {
     /// Greatest height.
@@ -65,6 +91,8 @@ pub(super) struct Kernel {
     pub(super) by_rows: &'static [Micro],
     /// `by_k[h - 1]` has height h and reads A as `[unit][mr]`. Empty: A is always packed by rows.
     pub(super) by_k: &'static [Micro],
+    /// `direct[h - 1]` has height h and reads A where it lies. Empty: A has to be packed, and finished sums to be rounded apart.
+    pub(super) direct: &'static [Direct],
     /// The longest block of k, in units.
     pub(super) max_k: usize,
     /// For kernels on tile registers.
@@ -155,10 +183,14 @@ pub(super) fn find(isa: Isa, format: Format) -> Option<&'static Kernel> {
     }
 }
 
-/// The table of one microkernel for all heights: `heights!(micro, row, step; 1 2 3)`.
+/// The table of one microkernel for all heights: `heights!(micro, row, step; 1 2 3)`, of a [`Direct`] one
+/// `heights!(micro; 1 2 3)`.
 macro_rules! heights {
     ($micro:ident, $row:expr, $step:expr; $($height:literal)*) => {
         &[$($micro::<$height, { $row }, { $step }> as $crate::cpu::matmul::kernel::Micro),*]
+    };
+    ($micro:ident; $($height:literal)*) => {
+        &[$($micro::<$height> as $crate::cpu::matmul::kernel::Direct),*]
     };
 }
 use heights;

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::kernel::{A_STRIDE, Kernel, Session};
-use super::view::{MatrixRef, View};
+use super::kernel::{A_STRIDE, Kernel, Rounded, Session, Sums};
+use super::view::MatrixRef;
 use crate::cpu::prefetch::second_level;
 
 /// How a panel of A lies in memory.
@@ -17,8 +17,8 @@ pub(super) enum Left<'a> {
     ByK(&'a [u32]),
     /// `[row][A_STRIDE]`
     ByRows(&'a [u32]),
-    /// Contiguous rows of pairs, for kernels on tile registers.
-    InPlace(View<'a, bf16>),
+    /// Rows of units where they lie, so many units apart.
+    InPlace(&'a [u32], usize),
 }
 
 /// A panel of A and a block of B.
@@ -73,27 +73,19 @@ impl Lines {
     }
 }
 
-/// Where the product of a panel of A goes.
-#[derive(Clone, Copy)]
-pub(super) struct Sums {
-    pub(super) first: *mut f32,
-    /// From one row to the next.
-    pub(super) stride: usize,
-    /// Whether it is added.
-    pub(super) add: bool,
-}
-
 impl Panels<'_> {
-    /// Adds or writes the product of `height` rows of A and `width` columns of B, in whole panels.
+    /// Adds or writes the product of `height` rows of A and `width` columns of B, in whole panels. Where there is a `c`, to which
+    /// the kernel has to be able to round, finished sums go there.
     ///
     /// # Safety
-    /// The CPU has the kernel's instruction set. That part of the sums exists and is nobody else's meanwhile.
+    /// The CPU has the kernel's instruction set. That part of the sums and of C exists and is nobody else's meanwhile.
     pub(super) unsafe fn multiply(
         &self,
         session: &mut Session,
         kernel: &Kernel,
         (height, width): (usize, usize),
         sums: Sums,
+        c: Option<Rounded>,
     ) {
         let (mr, nr) = (kernel.mr, kernel.nr);
         let Sums { first, stride, add } = sums;
@@ -114,6 +106,17 @@ impl Panels<'_> {
                 // SAFETY: inside the sums' first row.
                 (b.as_ptr(), unsafe { first.add(left) })
             });
+            let direct = |a: *const u32, row: usize| {
+                for (panel, (b, first)) in columns.clone().enumerate() {
+                    let sums = Sums { first, stride, add };
+                    let c = c.map(|c| Rounded {
+                        first: c.first.wrapping_add(panel * nr),
+                        ..c
+                    });
+                    // SAFETY: see below.
+                    unsafe { kernel.direct[height - 1](units.len(), (a, row), b, sums, c) };
+                }
+            };
             // SAFETY, for all calls of microkernels below: the level and the sums are the caller's promise; the slices have
             // the extents that the kernel reads.
             match self.a {
@@ -126,18 +129,25 @@ impl Panels<'_> {
                 }
                 Left::ByRows(a) => {
                     let a = &a[units.start..][..(height - 1) * A_STRIDE + units.len()];
+                    if !kernel.direct.is_empty() {
+                        direct(a.as_ptr(), A_STRIDE);
+                        continue;
+                    }
                     for (b, c) in columns {
                         // SAFETY: see above.
                         unsafe { kernel.by_rows[height - 1](units.len(), a.as_ptr(), b, c, stride, add) };
                     }
                 }
-                Left::InPlace(a) => {
-                    let tiles = kernel.tiles.expect("only kernels on tile registers read A in place");
-                    let a = a.part(0..height, 2 * units.start..2 * units.end);
-                    let (row, a) = (a.row_stride * size_of::<bf16>(), a.data.as_ptr().cast());
+                Left::InPlace(a, row) => {
+                    let a = &a[units.start..][..(height - 1) * row + units.len()];
+                    let Some(tiles) = kernel.tiles else {
+                        direct(a.as_ptr(), row);
+                        continue;
+                    };
+                    let row = row * size_of::<u32>();
                     for (b, c) in columns {
-                        // SAFETY: see above; the part's rows hold whole units.
-                        unsafe { (tiles.in_place)(height, units.len(), a, row, b, c, stride, add) };
+                        // SAFETY: see above.
+                        unsafe { (tiles.in_place)(height, units.len(), a.as_ptr(), row, b, c, stride, add) };
                     }
                 }
             }

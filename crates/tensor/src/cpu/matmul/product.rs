@@ -4,14 +4,13 @@
 
 use std::ops::Range;
 
-use half::bf16;
-
 use super::blocking::{Cut, cut, k_block, square_tile, tile_shape};
 use super::epilogue::Output;
-use super::kernel::{A_STRIDE, Format, Kernel, Session};
+use super::kernel::{A_STRIDE, Format, Kernel, Session, Sums};
 use super::pack::{Encoding, pack_panels, pack_rows};
-use super::panels::{Left, Lines, Panels, Sums};
+use super::panels::{Left, Lines, Panels};
 use super::slabs::Slab;
+use super::view::Element;
 use super::{MatrixRef, Precision, Rhs, TileScratch, panel_stride, prepare, single};
 use crate::cpu::isa::Isa;
 
@@ -75,18 +74,30 @@ impl<'a> Product<'a> {
         self.a.rows_side_by_side() && !self.kernel.by_k.is_empty()
     }
 
-    /// Whether the microkernels read A where it lies: rows of bf16 are rows of units already. Packing helps
-    /// only rows that would evict one another, being a multiple of half a page apart.
-    fn reads_a_in_place(&self) -> bool {
-        match &self.a {
-            MatrixRef::Bf16(a) => {
-                self.kernel.tiles.is_some()
-                    && a.col_stride == 1
-                    && self.k.is_multiple_of(2)
-                    && !(a.row_stride * size_of::<bf16>()).is_multiple_of(2048)
+    /// A as units where it lies and how many of them its rows are apart, if the microkernels can read it so.
+    ///
+    /// Rows that would evict one another are packed: a multiple of a page apart, for tile registers, which read sixteen at
+    /// once, of half a page.
+    fn in_place(&self) -> Option<(&[u32], usize)> {
+        let apart = match (self.kernel.tiles, self.kernel.direct) {
+            (Some(_), _) => 2048,
+            (None, []) => return None,
+            _ => 4096,
+        };
+        let (units, row, contiguous) = match (&self.a, self.encoding) {
+            (MatrixRef::F32(a), Encoding::Wide) => (whole_units(a.data), a.row_stride, a.col_stride == 1),
+            (MatrixRef::Bf16(a), Encoding::Pairs) if self.k.is_multiple_of(2) && a.row_stride.is_multiple_of(2) => {
+                (whole_units(a.data), a.row_stride / 2, a.col_stride == 1)
             }
-            MatrixRef::F32(_) => false,
-        }
+            _ => return None,
+        };
+        let near = (row * size_of::<u32>()).is_multiple_of(apart);
+        units.filter(|_| contiguous && !near).map(|units| (units, row))
+    }
+
+    /// Whether the microkernels round finished sums to a bf16 C.
+    fn rounds(&self) -> bool {
+        self.format() == Format::Bf16Pairs && !self.kernel.direct.is_empty() && !self.a_by_k()
     }
 
     /// How it is cut up if its tiles gain by sharing operands: those that cost something to pack.
@@ -107,7 +118,8 @@ impl<'a> Product<'a> {
             let side = square_tile(self.m);
             (side, side)
         } else {
-            tile_shape(self.m, self.n, self.units(), self.kernel)
+            let packs_both = self.a.rows_side_by_side() && matches!(self.b, Rhs::Plain(_));
+            tile_shape(self.m, self.n, self.units(), self.kernel, packs_both)
         }
     }
 
@@ -197,12 +209,13 @@ impl<'a> Product<'a> {
                 }
             };
             let shared = slab.and_then(|slab| slab.a(start, count, rows.start));
-            // Contiguous rows are packed a band at a time, just before they are multiplied: so they are in the nearest cache, and
-            // B has the next one to itself. Rows that lie side by side share lines of memory with other bands.
+            // Contiguous rows are read where they lie or packed a band at a time, just before they are multiplied: so they are in
+            // the nearest cache, and B has the next one to itself. Rows that lie side by side share lines of memory with other bands.
             let side_by_side = self.a.rows_side_by_side();
             if shared.is_none() && side_by_side {
                 self.pack_a(rows.clone(), ks.clone(), count, a_block);
             }
+            let in_place = self.in_place();
             for top in (0..rows.len()).step_by(kernel.mr) {
                 let band = top..rows.len().min(top + kernel.mr);
                 let in_c = rows.start + band.start..rows.start + band.end;
@@ -213,16 +226,18 @@ impl<'a> Product<'a> {
                 let direct = (last && start == 0 && stride == cols.len())
                     .then(|| self.output.direct(&in_c, cols, kernel.tiles.is_some()))
                     .flatten();
-                if last && direct.is_none() {
+                let rounded = (last && stride == cols.len() && self.rounds())
+                    .then(|| self.output.rounded(&in_c, cols))
+                    .flatten();
+                let taken = direct.is_some() || rounded.is_some();
+                if last && !taken {
                     self.output.expect(&in_c, cols);
                 }
-                let a = match (shared, self.a) {
+                let a = match (shared, in_place) {
                     (Some(a), _) => self.band(a, top, count),
                     (None, _) if side_by_side => self.band(a_block, top, count),
-                    (None, MatrixRef::Bf16(a)) if self.reads_a_in_place() => {
-                        Left::InPlace(a.part(in_c.clone(), ks.clone()))
-                    }
-                    _ => {
+                    (None, Some((a, row))) => Left::InPlace(&a[in_c.start * row + start..], row),
+                    (None, None) => {
                         self.pack_a(in_c.clone(), ks.clone(), count, a_block);
                         self.band(a_block, 0, count)
                     }
@@ -247,8 +262,8 @@ impl<'a> Product<'a> {
                 });
                 // SAFETY: `Product::new` checked the level; the sums have these rows of `stride`, and that part of C is the
                 // caller's.
-                unsafe { panels.multiply(&mut session, kernel, (band.len(), stride), to) };
-                if last && direct.is_none() {
+                unsafe { panels.multiply(&mut session, kernel, (band.len(), stride), to, rounded) };
+                if last && !taken {
                     finish(in_c, sums);
                 }
             }
@@ -275,4 +290,11 @@ impl<'a> Product<'a> {
             pack_rows(self.isa, self.encoding, a, dst);
         }
     }
+}
+
+/// Elements as units, if they begin with one.
+fn whole_units<T: Element>(elements: &[T]) -> Option<&[u32]> {
+    // SAFETY: f32 or bf16, of which any four bytes are a u32.
+    let (before, units, _) = unsafe { elements.align_to::<u32>() };
+    before.is_empty().then_some(units)
 }

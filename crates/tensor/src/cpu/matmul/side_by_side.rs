@@ -79,7 +79,7 @@ pub(super) fn pack_wide<const WIDTH: usize>(isa: Isa, lines: &View<'_, f32>, uni
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::{
-        __m512i, _MM_HINT_T0, _mm_prefetch, _mm_storeu_ps, _mm_storeu_si128, _mm256_maskz_loadu_epi16,
+        __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm_storeu_ps, _mm_storeu_si128, _mm256_maskz_loadu_epi16,
         _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_castps512_ps256, _mm512_castsi256_si512,
         _mm512_castsi512_si256, _mm512_extractf32x4_ps, _mm512_extracti32x4_epi32, _mm512_inserti64x4,
         _mm512_maskz_loadu_ps, _mm512_permutexvar_epi16, _mm512_setr_epi64, _mm512_storeu_ps, _mm512_storeu_si512,
@@ -88,9 +88,10 @@ mod avx512 {
     use half::bf16;
 
     use super::{STRIP, View};
+    use crate::cpu::prefetch::LINE;
 
     /// Elements of k from what is packed to what memory is asked for.
-    const AHEAD: usize = 2 * STRIP;
+    const AHEAD: usize = 3 * STRIP;
 
     /// Lanes of two 16-element halves, taken in turn.
     #[inline]
@@ -127,10 +128,14 @@ mod avx512 {
                         // An address outside the lines is made where no lane is read, hence the wrapping.
                         let src = lines.data.as_ptr().cast::<i16>().wrapping_add(first + left);
                         let dst = dst.add(panel * units * WIDTH + left);
+                        // One panel of those that share a cache line asks for it.
+                        let begins_line = src.addr() % LINE < WIDTH.min(16) * size_of::<bf16>();
                         for unit in strip..end {
-                            let ahead = src.wrapping_add((2 * unit + AHEAD) * lines.col_stride).cast();
-                            _mm_prefetch::<_MM_HINT_T0>(ahead);
-                            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_byte_add(lines.col_stride * 2));
+                            if begins_line {
+                                let ahead = src.wrapping_add((2 * unit + AHEAD) * lines.col_stride);
+                                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                                _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(lines.col_stride).cast());
+                            }
                             let x = _mm256_maskz_loadu_epi16(mask, src.wrapping_add(2 * unit * lines.col_stride));
                             let y = if 2 * unit + 1 < k {
                                 _mm256_maskz_loadu_epi16(mask, src.wrapping_add((2 * unit + 1) * lines.col_stride))

@@ -7,6 +7,7 @@
 //! Changes no bits: a tile adds up the same blocks of k in the same order. Must never know kernels.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Rhs;
 use super::blocking::{Cut, MAX_SLAB, MAX_SUMS, PACK_LINES};
@@ -105,6 +106,48 @@ impl<'s> Slab<'s> {
     }
 }
 
+/// Most shares that the tasks of a slab are dealt out in.
+const MOST_SHARES: usize = 32;
+
+/// Deals out the tiles and packing tasks of a slab so that a worker gets the tiles that it had in the last one, whose sums are
+/// in its cache, unless it falls behind and another one takes them.
+struct Turns {
+    /// How many of its tasks each share has given away.
+    taken: [AtomicUsize; MOST_SHARES],
+    shares: usize,
+    tiles: usize,
+    packs: usize,
+}
+
+impl Turns {
+    fn new(threads: usize, tiles: usize, packs: usize) -> Self {
+        Self {
+            taken: [const { AtomicUsize::new(0) }; MOST_SHARES],
+            shares: threads.min(MOST_SHARES),
+            tiles,
+            packs,
+        }
+    }
+
+    /// The next task for a worker: a tile of its share, then packing, then what others have left. To be called as often as there
+    /// are tasks.
+    fn take(&self, worker: usize) -> usize {
+        let part = |len: usize, share: usize| share * len / self.shares..(share + 1) * len / self.shares;
+        for share in (0..self.shares).map(|i| (worker + i) % self.shares) {
+            let (tiles, packs) = (part(self.tiles, share), part(self.packs, share));
+            // Which task is all that it says.
+            let index = self.taken[share].fetch_add(1, Ordering::Relaxed);
+            if index < tiles.len() {
+                return tiles.start + index;
+            }
+            if index < tiles.len() + packs.len() {
+                return self.tiles + packs.start + index - tiles.len();
+            }
+        }
+        unreachable!("as many calls as tasks")
+    }
+}
+
 /// One region of C.
 struct Region<'p, 'm> {
     product: &'p Product<'m>,
@@ -185,7 +228,9 @@ impl<'p, 'm> Region<'p, 'm> {
         let packs_b = next.map_or(0, |slab| self.packs(self.b, self.units(slab)));
         let free = ViewMut::row_major(free, 1, MAX_SLAB);
         let sums = ViewMut::row_major(sums, 1, MAX_SUMS);
-        pool.run_with_worker(tiles + packs_a + packs_b, &|task, worker| {
+        let turns = Turns::new(pool.threads(), tiles, packs_a + packs_b);
+        pool.run_with_worker(tiles + packs_a + packs_b, &|_, worker| {
+            let task = turns.take(worker);
             if let (Some(slab), true) = (now, task < tiles) {
                 let top = self.rows.start + task / across * high;
                 let left = self.cols.start + task % across * wide;

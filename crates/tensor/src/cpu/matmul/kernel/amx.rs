@@ -58,6 +58,7 @@ pub(super) const BF16: Kernel = Kernel {
     by_rows: &BY_ROWS,
     by_k: &[],
     // A panel of A stays in the nearest cache while panels of B go through it.
+    direct: &[],
     max_k: 128,
     tiles: Some(Tiles {
         step: SIDE,

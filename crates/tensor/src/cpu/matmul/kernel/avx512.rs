@@ -1,12 +1,14 @@
 //! Microkernels for AVX-512: 12 × 32, 24 of 32 registers as accumulators.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps,
-    _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m256i, __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps,
+    _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
+    _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    _mm512_storeu_ps, _mm512_storeu_si512,
 };
 use std::mem::transmute;
 
-use super::{A_STRIDE, Kernel, MAX_K, heights};
+use super::{A_STRIDE, Kernel, MAX_K, Rounded, Sums, heights};
 
 const MR: usize = 12;
 const NR: usize = 32;
@@ -16,6 +18,7 @@ pub(super) const F32: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro_f32, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_f32, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
+    direct: heights!(direct_f32; 1 2 3 4 5 6 7 8 9 10 11 12),
     max_k: MAX_K,
     tiles: None,
 };
@@ -25,6 +28,7 @@ pub(super) const BF16: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro_bf16, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_bf16, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
+    direct: heights!(direct_bf16; 1 2 3 4 5 6 7 8 9 10 11 12),
     max_k: MAX_K,
     tiles: None,
 };
@@ -40,20 +44,10 @@ unsafe fn micro_f32<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     c_stride: usize,
     add: bool,
 ) {
-    let mut sum = [[_mm512_setzero_ps(); 2]; HEIGHT];
-    // SAFETY: A and B hold `units`, C has `HEIGHT` rows of `NR` (the caller's promise).
+    // SAFETY: the caller's promise.
     unsafe {
-        let (a, b) = (a.cast::<f32>(), b.cast::<f32>());
         expect::<HEIGHT>(c, c_stride);
-        for unit in 0..units {
-            let b0 = _mm512_loadu_ps(b.add(unit * NR));
-            let b1 = _mm512_loadu_ps(b.add(unit * NR + 16));
-            for (row, sum) in sum.iter_mut().enumerate() {
-                let x = _mm512_set1_ps(*a.add(row * ROW + unit * STEP));
-                sum[0] = _mm512_fmadd_ps(x, b0, sum[0]);
-                sum[1] = _mm512_fmadd_ps(x, b1, sum[1]);
-            }
-        }
+        let sum = sums_f32::<HEIGHT>(units, a, ROW, STEP, b);
         store(&sum, c, c_stride, add);
     }
 }
@@ -69,23 +63,139 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     c_stride: usize,
     add: bool,
 ) {
-    let mut sum = [[_mm512_setzero_ps(); 2]; HEIGHT];
-    // SAFETY: A and B hold `units`, C has `HEIGHT` rows of `NR` (the caller's promise);
-    // the transmutes rename vectors of 512 bits.
+    // SAFETY: the caller's promise.
     unsafe {
         expect::<HEIGHT>(c, c_stride);
+        let sum = sums_bf16::<HEIGHT>(units, a, ROW, STEP, b);
+        store(&sum, c, c_stride, add);
+    }
+}
+
+/// # Safety
+/// See [`super::Direct`].
+#[target_feature(enable = "avx512f")]
+unsafe fn direct_f32<const HEIGHT: usize>(
+    units: usize,
+    (a, row): (*const u32, usize),
+    b: *const u32,
+    sums: Sums,
+    _: Option<Rounded>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        expect::<HEIGHT>(sums.first, sums.stride);
+        let sum = sums_f32::<HEIGHT>(units, a, row, 1, b);
+        store(&sum, sums.first, sums.stride, sums.add);
+    }
+}
+
+/// # Safety
+/// See [`super::Direct`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn direct_bf16<const HEIGHT: usize>(
+    units: usize,
+    (a, row): (*const u32, usize),
+    b: *const u32,
+    sums: Sums,
+    c: Option<Rounded>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(c) = c {
+            for row in 0..HEIGHT {
+                _mm_prefetch::<_MM_HINT_T0>(c.first.wrapping_add(row * c.stride).cast());
+            }
+            let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b);
+            round(&sum, sums, c);
+        } else {
+            expect::<HEIGHT>(sums.first, sums.stride);
+            let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b);
+            store(&sum, sums.first, sums.stride, sums.add);
+        }
+    }
+}
+
+/// # Safety
+/// A has `HEIGHT` rows of `units`, `row` apart and their units `step`; B holds `units`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn sums_f32<const HEIGHT: usize>(
+    units: usize,
+    a: *const u32,
+    row: usize,
+    step: usize,
+    b: *const u32,
+) -> [[__m512; 2]; HEIGHT] {
+    let mut sum = [[_mm512_setzero_ps(); 2]; HEIGHT];
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (a, b) = (a.cast::<f32>(), b.cast::<f32>());
+        for unit in 0..units {
+            let b0 = _mm512_loadu_ps(b.add(unit * NR));
+            let b1 = _mm512_loadu_ps(b.add(unit * NR + 16));
+            for (index, sum) in sum.iter_mut().enumerate() {
+                let x = _mm512_set1_ps(*a.add(index * row + unit * step));
+                sum[0] = _mm512_fmadd_ps(x, b0, sum[0]);
+                sum[1] = _mm512_fmadd_ps(x, b1, sum[1]);
+            }
+        }
+    }
+    sum
+}
+
+/// # Safety
+/// As [`sums_f32`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn sums_bf16<const HEIGHT: usize>(
+    units: usize,
+    a: *const u32,
+    row: usize,
+    step: usize,
+    b: *const u32,
+) -> [[__m512; 2]; HEIGHT] {
+    let mut sum = [[_mm512_setzero_ps(); 2]; HEIGHT];
+    // SAFETY: the caller's promise; the transmutes rename vectors of 512 bits.
+    unsafe {
         for unit in 0..units {
             let b = b.add(unit * NR).cast::<i32>();
             let b0 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b));
             let b1 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b.add(16)));
-            for (row, sum) in sum.iter_mut().enumerate() {
-                let x = _mm512_set1_epi32((*a.add(row * ROW + unit * STEP)).cast_signed());
+            for (index, sum) in sum.iter_mut().enumerate() {
+                let x = _mm512_set1_epi32((*a.add(index * row + unit * step)).cast_signed());
                 let x = transmute::<__m512i, __m512bh>(x);
                 sum[0] = _mm512_dpbf16_ps(sum[0], x, b0);
                 sum[1] = _mm512_dpbf16_ps(sum[1], x, b1);
             }
         }
-        store(&sum, c, c_stride, add);
+    }
+    sum
+}
+
+/// Rounds finished sums and stores them; see `store_row_bf16`, which does it with the same instruction.
+///
+/// # Safety
+/// See [`super::Direct`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn round(sum: &[[__m512; 2]], sums: Sums, c: Rounded) {
+    let widen = |x: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)));
+    for (row, &[mut low, mut high]) in sum.iter().enumerate() {
+        // SAFETY: inside the rows of the sums and of C; the transmute renames a vector of 512 bits.
+        unsafe {
+            if sums.add {
+                let before = sums.first.add(row * sums.stride);
+                low = _mm512_add_ps(_mm512_loadu_ps(before), low);
+                high = _mm512_add_ps(_mm512_loadu_ps(before.add(16)), high);
+            }
+            let c_row = c.first.add(row * c.stride);
+            if c.accumulate {
+                low = _mm512_add_ps(widen(_mm256_loadu_si256(c_row.cast())), low);
+                high = _mm512_add_ps(widen(_mm256_loadu_si256(c_row.add(16).cast())), high);
+            }
+            let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_storeu_si512(c_row.cast(), rounded);
+        }
     }
 }
 
