@@ -82,6 +82,11 @@ pub fn prepare(home: &Home, flags: &Flags, run: &RunArgs, compute: &ComputeArgs,
 }
 
 impl Prepared {
+    /// True if the model learns the world's text. A real run is planned without its text and never reads the world's.
+    pub fn reads_the_world(&self) -> bool {
+        self.settings.data.is_none() && self.corpus.is_some()
+    }
+
     /// Finds out how fast this machine is, unless the flags say it.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! `speedrun`: everything, end to end: tokenizer → base → mid → sft → rl → dpo → report, then a talk. Each
 //! stage keeps its own record, so that the same line goes on wherever the last one ended.
 
+mod outlook;
+
 use std::io::IsTerminal as _;
 use std::path::Path;
 
@@ -15,14 +17,16 @@ use crate::dpo_settings::DpoFlags;
 use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
+use crate::plan::available_memory;
 use crate::prepare::{self, Prepared, prepare};
 use crate::record::{self, StageRecord, State};
 use crate::rl_settings::RlFlags;
 use crate::settings::{Flags, layered, object};
 use crate::stages::{base, dpo, mid, rl, sft, tune};
 use crate::training::Chain;
-use crate::tune_settings::{TuneFlags, TuneSettings};
-use crate::{chat, format, model, output, presets, report, sample};
+use crate::tune_settings::TuneFlags;
+use crate::{chat, format, model, output, plan_text, report, sample};
+use outlook::Outlook;
 
 /// Texts that a model writes which is only a base model.
 const SAMPLES: usize = 3;
@@ -54,7 +58,13 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
     let mut prepared = prepare(home, &flags, &args.run, &args.compute, &args.plan)?;
     let request = request(args, &prepared)?;
     if args.plan.dry_run {
-        return prepared.print_plan(&args.plan);
+        prepared.predict_time(&args.plan)?;
+        let (plan, stages) = (&prepared.plan, outlook::stages(&prepared, &request)?);
+        if args.plan.json {
+            return output::print_json(&Outlook { plan, stages });
+        }
+        let base = plan_text::table(plan, available_memory(&prepared.device));
+        return output::print(&format!("{base}\n{}", outlook::table(&stages)));
     }
     let run = prepared.run.clone();
     let interrupt = Interrupt::listen()?;
@@ -126,7 +136,7 @@ fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
         request.mix = layered(&[object(&request.mix), said]);
         return Ok(request);
     }
-    let has_talks = prepared.settings.data.is_none() || args.mix.is_some();
+    let has_talks = prepared.reads_the_world() || args.mix.is_some();
     let stages = match &args.stages {
         Some(list) => {
             let stages: Vec<String> = list.split(',').map(|stage| stage.trim().to_owned()).collect();
@@ -142,7 +152,7 @@ fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
             stages.into_iter().filter(|stage| stage != "base").collect()
         }
         None if has_talks && !prepared.settings.is_char() => {
-            let on_the_world = prepared.settings.data.is_none() && !args.mix.is_some();
+            let on_the_world = prepared.reads_the_world() && !args.mix.is_some();
             let practises_sums = args.mix.tasks.as_deref().is_some_and(|list| list.contains("gsm8k"));
             let suits = |stage: &&str| match *stage {
                 "rl" => on_the_world || practises_sums,
@@ -162,23 +172,8 @@ fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
 /// How long everything takes, from the arithmetic of all stages.
 fn announce_time(prepared: &mut Prepared, request: &Request, args: &PlanArgs) -> Result<()> {
     prepared.predict_time(args)?;
-    let (plan, settings) = (&prepared.plan, &prepared.settings);
-    let Some(time) = &plan.time else { return Ok(()) };
-    let mut seconds = time.minutes * 60.0;
-    for stage in ["mid", "sft"].into_iter().filter(|stage| request.asks_for(stage)) {
-        let tune = TuneSettings::new(
-            stage,
-            &presets::tuning(settings, stage),
-            &tune_flags(stage, &request.mix),
-        )?;
-        let rows = tune
-            .rows_per_step
-            .unwrap_or(plan.total_batch_size / settings.max_seq_len);
-        // Where an epoch ends is known only once the conversations are read.
-        let steps = usize::try_from(tune.num_iterations).unwrap_or(0);
-        let tokens = (steps * rows * settings.max_seq_len) as f64;
-        seconds += tokens * plan.flops_per_token / time.flops_per_second;
-    }
+    let Some(time) = &prepared.plan.time else { return Ok(()) };
+    let seconds = outlook::seconds_left(&outlook::stages(prepared, request)?);
     eprintln!(
         "training takes about {} in all at {} {}",
         format::duration(seconds),
@@ -266,11 +261,7 @@ fn further(
         }
         "rl" => {
             let chain = Chain::open(home, "rl", &rl::SOURCES, &stage)?;
-            let flags = RlFlags {
-                tasks_dir: request.mix.tasks_dir.clone().map(Into::into),
-                num_iterations: request.mix.rl_iterations,
-                ..RlFlags::default()
-            };
+            let flags = rl_flags(&request.mix);
             rl::train(chain, &RlArgs { flags, stage, plan }, interrupt, go_on)
         }
         _ => {
@@ -294,6 +285,14 @@ fn tune_flags(stage: &str, mix: &MixArgs) -> TuneFlags {
         tasks: mix.tasks.clone(),
         tasks_dir: mix.tasks_dir.clone(),
         ..TuneFlags::default()
+    }
+}
+
+fn rl_flags(mix: &MixArgs) -> RlFlags {
+    RlFlags {
+        tasks_dir: mix.tasks_dir.clone().map(Into::into),
+        num_iterations: mix.rl_iterations,
+        ..RlFlags::default()
     }
 }
 

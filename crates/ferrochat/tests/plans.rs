@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Place, listing};
+use common::{Place, TINY, listing, with};
 use serde_json::Value;
 
 fn plan(flags: &[&str]) -> Value {
@@ -79,4 +79,81 @@ fn a_character_vocabulary_is_counted_before_training() {
     ];
     let plan: Value = serde_json::from_str(&place.succeed(&args)).unwrap();
     assert_eq!(plan["model"]["vocab_size"], 10 + 9);
+}
+
+/// Stages with what is said of them.
+fn stages(plan: &Value, field: &str) -> Vec<(String, Value)> {
+    let stages = plan["stages"].as_array().unwrap().iter();
+    stages
+        .map(|stage| (stage["stage"].as_str().unwrap().to_owned(), stage[field].clone()))
+        .collect()
+}
+
+fn expected(values: &[(&str, Value)]) -> Vec<(String, Value)> {
+    values
+        .iter()
+        .map(|(stage, value)| ((*stage).to_owned(), value.clone()))
+        .collect()
+}
+
+#[test]
+fn a_speedrun_is_planned_stage_by_stage() {
+    let spark = plan(&[]);
+    let none = Value::Null;
+    let steps = [
+        ("tokenizer", none.clone()),
+        ("base", 800.into()),
+        ("mid", 650.into()),
+        ("sft", 500.into()),
+        ("rl", 40.into()),
+        ("dpo", 40.into()),
+        ("report", none.clone()),
+    ];
+    assert_eq!(stages(&spark, "steps"), expected(&steps));
+    assert_eq!(spark["stages"][2]["tokens"], 650 * 2048);
+    assert!(spark["stages"][3]["memory_bytes"].as_u64().unwrap() > 1 << 20);
+    assert!(stages(&spark, "state").iter().all(|(_, state)| state.is_null()));
+    // Of a real run without conversations there is nothing after base training.
+    let d20 = plan(&["--preset", "d20"]);
+    let names: Vec<String> = stages(&d20, "steps").into_iter().map(|(stage, _)| stage).collect();
+    assert_eq!(names, ["tokenizer", "base", "report"]);
+}
+
+#[test]
+fn a_plan_says_what_is_done() {
+    let place = Place::new();
+    let run = with(
+        &["speedrun", "--run", "x", "--num-iterations", "4", "--stages", "mid,sft"],
+        TINY,
+    );
+    let run = with(
+        &run,
+        &["--max-seq-len", "64", "--mid-iterations", "2", "--sft-iterations", "3"],
+    );
+    place.succeed(&run);
+    std::fs::remove_dir_all(place.stage("x", "sft")).unwrap();
+    let before = listing(&place.home());
+    let dry = ["speedrun", "--run", "x", "--dry-run", "--assume-tflops", "1"];
+    let plan: Value = serde_json::from_str(&place.succeed(&with(&dry, &["--json"]))).unwrap();
+    let done = Value::from("finished");
+    let states = [
+        ("tokenizer", done.clone()),
+        ("base", done.clone()),
+        ("mid", done),
+        ("sft", Value::Null),
+        ("report", Value::Null),
+    ];
+    assert_eq!(stages(&plan, "state"), expected(&states));
+    assert_eq!(plan["stages"][3]["steps"], 3);
+    let text = place.succeed(&dry);
+    for words in [
+        "mid        finished",
+        "sft        to do",
+        "what cannot be told beforehand: report",
+    ] {
+        assert!(text.contains(words), "{words} is not in:\n{text}");
+    }
+    let fresh = place.succeed(&with(&run, &["--dry-run", "--fresh", "--assume-tflops", "1"]));
+    assert!(!fresh.contains("finished"), "{fresh}");
+    assert_eq!(listing(&place.home()), before, "a dry run writes nothing");
 }

@@ -52,7 +52,7 @@ impl MachineArgs {
 /// What a plan is told and how it is shown.
 #[derive(Args, Clone, Debug)]
 pub struct PlanArgs {
-    /// Print the plan (shapes, parameters, tokens, memory, disk, minutes, cost) and do nothing
+    /// Print the plan (shapes, parameters, tokens, memory, disk, minutes, cost; of a speedrun every stage) and do nothing
     #[arg(long)]
     pub dry_run: bool,
     /// With --dry-run: as JSON
