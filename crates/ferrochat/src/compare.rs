@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use ferrochat_tasks::Outcomes;
 use serde_json::{Value, json};
 
 use crate::cli::CompareArgs;
@@ -27,11 +28,58 @@ impl Column {
     }
 }
 
-/// A task, and each model's figure for it.
+/// A task, each model's figure for it, and how far each but the first is above the first.
 struct Row {
     name: String,
     chance: f64,
     cells: Vec<Option<Cell>>,
+    differences: Vec<Option<Difference>>,
+}
+
+impl Row {
+    fn new(name: String, chance: f64, cells: Vec<Option<Cell>>) -> Row {
+        let first = cells[0].as_ref();
+        let others = cells[1..].iter();
+        let differences = others.map(|cell| Some(cell.as_ref()?.above(first?))).collect();
+        Row {
+            name,
+            chance,
+            cells,
+            differences,
+        }
+    }
+
+    /// The row of a mean over `tasks`: where each of these has errors of its items' differences, so has the mean.
+    fn over(mut self, tasks: &[&Row]) -> Row {
+        for (at, difference) in self.differences.iter_mut().enumerate() {
+            let of_task = |row: &&Row| {
+                let paired = row.differences[at].filter(|difference| difference.paired)?;
+                // A difference has no chance to be taken off, only the longer scale.
+                Some(ferrochat_tasks::Estimate {
+                    value: paired.by.value / (1.0 - row.chance),
+                    standard_error: paired.by.error? / (1.0 - row.chance),
+                })
+            };
+            let of_tasks: Option<Vec<_>> = tasks.iter().map(of_task).collect();
+            let mean = of_tasks.and_then(|all| ferrochat_tasks::Estimate::mean(&all));
+            if let (Some(difference), Some(mean)) = (difference, mean)
+                // Else a task was measured again on other items than the mean.
+                && (mean.value - difference.by.value).abs() < 1e-6
+            {
+                difference.by.error = Some(mean.standard_error);
+                difference.paired = true;
+            }
+        }
+        self
+    }
+}
+
+/// How far a model is above another.
+#[derive(Clone, Copy)]
+struct Difference {
+    by: Estimate,
+    /// Is its error that of the items' own differences? Else the two are taken for independent.
+    paired: bool,
 }
 
 /// A figure.
@@ -40,6 +88,7 @@ struct Cell {
     score: Estimate,
     centered: f64,
     count: Option<u64>,
+    items: Outcomes,
     command: Option<String>,
 }
 
@@ -49,16 +98,25 @@ impl Cell {
             score: Estimate::from(figure),
             centered: figure.centered().0,
             count: figure.count,
+            items: figure.items.clone(),
             command: Some(figure.line()),
         }
     }
 
-    /// How much better than `first`.
-    fn difference(&self, first: &Cell) -> Estimate {
+    fn above(&self, first: &Cell) -> Difference {
+        if let Some(by) = self.items.above(&first.items) {
+            return Difference {
+                by: Estimate::known(by),
+                paired: true,
+            };
+        }
         let errors = self.score.error.zip(first.score.error);
-        Estimate {
-            value: self.score.value - first.score.value,
-            error: errors.map(|(one, other)| one.hypot(other)),
+        Difference {
+            by: Estimate {
+                value: self.score.value - first.score.value,
+                error: errors.map(|(one, other)| one.hypot(other)),
+            },
+            paired: false,
         }
     }
 }
@@ -143,35 +201,32 @@ fn rows(columns: &[Column]) -> Vec<Row> {
         }
     }
     known.sort_by_key(|figure| (figure.suite == Suite::Chat, figure.task != CORE));
-    let row = |like: &&Evaluation| Row {
-        name: like.name(),
-        chance: like.chance,
-        cells: columns
-            .iter()
-            .map(|column| column.figures.iter().find(|figure| figure.is_like(like)).map(Cell::of))
-            .collect(),
+    let row = |like: &&Evaluation| {
+        let cell = |column: &Column| column.figures.iter().find(|figure| figure.is_like(like)).map(Cell::of);
+        Row::new(like.name(), like.chance, columns.iter().map(cell).collect())
     };
+    let of_core = known.iter().filter(|figure| figure.suite == Suite::Core).count();
     let mut rows: Vec<Row> = known.iter().map(row).collect();
+    if known.first().is_some_and(|figure| figure.task == CORE) {
+        let mean = rows.remove(0);
+        let mean = mean.over(&rows[..of_core - 1].iter().collect::<Vec<_>>());
+        rows.insert(0, mean);
+    }
     let all: Vec<&[Evaluation]> = columns.iter().map(|column| &column.figures[..]).collect();
     let cell = |estimate: Estimate| Cell {
         score: estimate,
         centered: estimate.value,
         count: None,
+        items: Outcomes::default(),
         command: None,
     };
-    rows.extend(scores::means(&all).map(|means| Row {
-        name: means.name,
-        chance: 0.0,
-        cells: means.cells.into_iter().map(|estimate| estimate.map(cell)).collect(),
-    }));
+    if let Some(means) = scores::means(&all) {
+        let cells = means.cells.into_iter().map(|estimate| estimate.map(cell)).collect();
+        let tasks = rows[of_core..].iter().filter(|row| means.tasks.contains(&row.name));
+        let mean = Row::new(means.name, 0.0, cells).over(&tasks.collect::<Vec<_>>());
+        rows.push(mean);
+    }
     rows
-}
-
-/// The difference of each model but the first to it.
-fn differences(row: &Row) -> Vec<Option<Estimate>> {
-    let first = row.cells[0].as_ref();
-    let others = row.cells[1..].iter();
-    others.map(|cell| Some(cell.as_ref()?.difference(first?))).collect()
 }
 
 fn table(columns: &[Column], rows: &[Row]) -> String {
@@ -197,16 +252,26 @@ fn table(columns: &[Column], rows: &[Row]) -> String {
             format!("{:.2}", row.chance),
             score(&row.cells[0]),
         ];
-        for (cell, difference) in row.cells[1..].iter().zip(differences(row)) {
-            let difference = difference.map_or_else(dash, |difference| {
-                let sign = if difference.value < 0.0 { "" } else { "+" };
-                format!("{sign}{}", difference.text())
+        for (cell, difference) in row.cells[1..].iter().zip(&row.differences) {
+            let difference = difference.map_or_else(dash, |Difference { by, paired }| {
+                let sign = if by.value < 0.0 { "" } else { "+" };
+                let mark = if paired || by.error.is_none() { "" } else { " *" };
+                format!("{sign}{}{mark}", by.text())
             });
             cells.extend([score(cell), difference]);
         }
         cells
     };
-    output::table(&header, &rows.iter().map(line).collect::<Vec<_>>())
+    let mut text = output::table(&header, &rows.iter().map(line).collect::<Vec<_>>());
+    let differences = || rows.iter().flat_map(|row| row.differences.iter().flatten());
+    if differences().any(|difference| difference.paired) {
+        text += "\nErrors of differences are those of the items' own differences: what is hard for both is no part of them.\n";
+    }
+    if differences().any(|difference| !difference.paired && difference.by.error.is_some()) {
+        text += "\n* Which items were right is not known of both, or they were not as many: the two are taken for independent, \
+                 which overstates the error where they were asked the same.\n";
+    }
+    text
 }
 
 fn csv(columns: &[Column], rows: &[Row]) -> String {
@@ -214,13 +279,13 @@ fn csv(columns: &[Column], rows: &[Row]) -> String {
     for (at, name) in columns.iter().map(Column::name).enumerate() {
         let _ = write!(text, ",{name} items,{name} score,{name} error,{name} centered");
         if at > 0 {
-            let _ = write!(text, ",{name} difference,{name} difference error");
+            let _ = write!(text, ",{name} difference,{name} difference error,{name} paired");
         }
     }
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.6}"));
     for row in rows {
         let _ = write!(text, "\n{},{:.6}", row.name.replace(',', ";"), row.chance);
-        let differences = std::iter::once(None).chain(differences(row));
+        let differences = std::iter::once(&None).chain(&row.differences);
         for (at, (cell, difference)) in row.cells.iter().zip(differences).enumerate() {
             let of = |value: &dyn Fn(&Cell) -> Option<f64>| number(cell.as_ref().and_then(value));
             let items = cell.as_ref().and_then(|cell| cell.count);
@@ -233,8 +298,10 @@ fn csv(columns: &[Column], rows: &[Row]) -> String {
                 of(&|cell| Some(cell.centered))
             );
             if at > 0 {
-                let (value, error) = (difference.map(|one| one.value), difference.and_then(|one| one.error));
-                let _ = write!(text, ",{},{}", number(value), number(error));
+                let by = difference.map(|difference| difference.by);
+                let (value, error) = (by.map(|one| one.value), by.and_then(|one| one.error));
+                let paired = difference.map_or("", |difference| if difference.paired { "yes" } else { "no" });
+                let _ = write!(text, ",{},{},{paired}", number(value), number(error));
             }
         }
     }
@@ -243,20 +310,21 @@ fn csv(columns: &[Column], rows: &[Row]) -> String {
 }
 
 fn as_json(columns: &[Column], rows: &[Row]) -> Value {
-    let estimate = |one: Estimate| json!({"value": one.value, "standard_error": one.error});
-    let cell = |cell: &Option<Cell>, difference: Option<Estimate>| {
+    let difference =
+        |one: &Difference| json!({"value": one.by.value, "standard_error": one.by.error, "paired": one.paired});
+    let cell = |cell: &Option<Cell>, by: &Option<Difference>| {
         let Some(cell) = cell else { return Value::Null };
         json!({
             "score": cell.score.value,
             "standard_error": cell.score.error,
             "centered": cell.centered,
             "count": cell.count,
-            "difference": difference.map(estimate),
+            "difference": by.as_ref().map(difference),
             "command": cell.command,
         })
     };
     let row = |row: &Row| {
-        let differences = std::iter::once(None).chain(differences(row));
+        let differences = std::iter::once(&None).chain(&row.differences);
         let cells: Vec<Value> = row
             .cells
             .iter()

@@ -15,7 +15,7 @@
 //! | `core`, `python` | CORE: tasks of continuing text, scored by likelihood, and the draws of their examples |
 //! | `spec` | lists of tasks in flags |
 //! | `measure` | asking a model: written answers in one batch, letters in one forward pass |
-//! | `estimate`, `score` | means, standard errors, pass@k, ChatCORE |
+//! | `estimate`, `outcomes`, `score` | means, standard errors, differences item by item, pass@k, ChatCORE |
 //!
 //! This room must never know optimizers or HTTP.
 //!
@@ -48,6 +48,7 @@ mod gsm8k;
 mod humaneval;
 mod measure;
 mod numpy;
+mod outcomes;
 mod python;
 mod score;
 mod spec;
@@ -63,6 +64,7 @@ pub use dataset::{Dataset, TaskSplit};
 pub use error::TaskError;
 pub use estimate::{Estimate, centered, pass_at_k};
 pub use measure::{Answered, MeasureOptions, Progress, Sink, Watch, measure, measure_each, measure_pass_at_k};
+pub use outcomes::Outcomes;
 pub use score::{ChatCore, FalseRefusals, PassAtK, TaskScore};
 pub use spec::TaskSpec;
 pub use task::{Judging, Letters, Task, TaskConversations};

@@ -141,6 +141,7 @@ pub fn measure_each(
         false_refusals: (run.refusals.replies > 0).then_some(run.refusals),
         samples,
         pass_at_k: if samples > 1 { pass_at_k } else { Vec::new() },
+        items: right.iter().filter(|_| samples == 1).map(|&right| right > 0).collect(),
     })
 }
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::estimate::Estimate;
+use crate::outcomes::Outcomes;
 
 /// Replies that refused what should be answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct TaskScore {
     /// pass@1, pass@2, … up to the number of samples, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pass_at_k: Vec<Estimate>,
+    /// Item by item, where there is one reply to each.
+    #[serde(default, skip_serializing_if = "Outcomes::is_empty")]
+    pub items: Outcomes,
 }
 
 fn one() -> usize {
@@ -147,6 +151,7 @@ mod tests {
             false_refusals: None,
             samples: 1,
             pass_at_k: Vec::new(),
+            items: Outcomes::default(),
         }
     }
 

@@ -45,8 +45,8 @@ in the reference's layout.")]
   ferrochat eval compare d12:sft d12:rl           two of them
   ferrochat eval compare d12:base:2000 d12:base:4000 --csv d12.csv
 
-Nothing is measured: it shows what exams and `eval` found. Errors of differences take the two models for independent, \
-which overstates them where both were asked the same.")]
+Nothing is measured: it shows what exams and `eval` found. Where it was kept which items were right, and both were asked \
+as many, errors of differences are those of the items' own differences; others are marked.")]
     Compare(CompareArgs),
 }
 

@@ -113,6 +113,7 @@ fn of_exam(run: &str, record: &StageRecord) -> Vec<Evaluation> {
             chance: task["chance"].as_f64().unwrap_or(0.0),
             pass_at_k: passes.into_iter().flatten().filter_map(estimate).collect(),
             refusals: refusals["refused"].as_u64().zip(refusals["replies"].as_u64()),
+            items: serde_json::from_value(task["items"].clone()).unwrap_or_default(),
             command: model.command("tasks", &flags),
             measured: None,
             version: record.version.clone(),

@@ -1,6 +1,6 @@
 //! From a score to a figure: what was measured of which model, and the line that measures it again.
 
-use ferrochat_tasks::{CoreScore, Estimate, TaskScore};
+use ferrochat_tasks::{CoreScore, Estimate, Outcomes, TaskScore};
 use ferrochat_tensor::Device;
 
 use super::{CORE, Evaluation, Suite};
@@ -54,6 +54,7 @@ impl<'a> Measured<'a> {
             refusals: score
                 .false_refusals
                 .map(|counts| (counts.refused as u64, counts.replies as u64)),
+            items: score.items.clone(),
             command: self.command("tasks", flags),
             seconds: score.seconds,
             ..self.nothing()
@@ -68,6 +69,7 @@ impl<'a> Measured<'a> {
             standard_error: Some(score.standard_error),
             count: Some(score.count as u64),
             chance: score.chance,
+            items: score.outcomes(),
             command: self.command("core", flags),
             seconds: score.seconds,
             ..self.nothing()
@@ -98,6 +100,7 @@ impl<'a> Measured<'a> {
             chance: 0.0,
             pass_at_k: Vec::new(),
             refusals: None,
+            items: Outcomes::default(),
             command: Vec::new(),
             step: self.step,
             device: self.device.clone(),

@@ -5,7 +5,7 @@
 mod kept;
 mod measured;
 
-use ferrochat_tasks::Estimate;
+use ferrochat_tasks::{Estimate, Outcomes};
 use serde::{Deserialize, Serialize};
 
 pub use self::kept::{of_stage, remember};
@@ -50,6 +50,9 @@ pub struct Evaluation {
     /// Share of refusals among replies to what should be answered: refused, replies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusals: Option<(u64, u64)>,
+    /// Which items are right, where that was kept.
+    #[serde(default, skip_serializing_if = "Outcomes::is_empty")]
+    pub items: Outcomes,
     /// Words after `ferrochat` that measure it again.
     pub command: Vec<String>,
     /// Steps after which the model's checkpoint was made.

@@ -167,6 +167,7 @@ fn chat_scores(figures: &[Evaluation]) -> Vec<TaskScore> {
         false_refusals: None,
         samples: 1,
         pass_at_k: Vec::new(),
+        items: figure.items.clone(),
     };
     counted.map(score).collect()
 }

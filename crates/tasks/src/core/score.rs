@@ -14,6 +14,7 @@ use super::item::CoreKind;
 use super::spans::Piece;
 use crate::error::TaskError;
 use crate::estimate::Estimate;
+use crate::outcomes::Outcomes;
 
 /// Items whose texts are held at once; tokens need less than their texts.
 const TEXTS: usize = 256;
@@ -223,6 +224,13 @@ fn judge(item: usize, gold: Option<usize>, readings: &[Reading]) -> ItemScore {
         },
         nll,
         chosen,
+    }
+}
+
+impl CoreScore {
+    /// Which items are right.
+    pub fn outcomes(&self) -> Outcomes {
+        self.items.iter().map(|item| item.right).collect()
     }
 }
 
