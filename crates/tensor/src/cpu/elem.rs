@@ -94,6 +94,23 @@ impl<'a, T> Parts<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 
+    /// One part by its first element and its length: where that is a constant, loops over the part know it.
+    ///
+    /// # Safety
+    /// As [`Parts::range`].
+    #[inline(always)]
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: in bounds by the assertion, not aliased by the contract.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
+    /// Where an element lies, to be asked for ahead of time.
+    #[inline(always)]
+    pub(crate) fn at(&self, index: usize) -> *const T {
+        self.start.wrapping_add(index)
+    }
+
     /// Copies `len` elements from `source` of `from`, which may be the same buffer, to `target` of this one.
     ///
     /// # Safety

@@ -1,10 +1,11 @@
 //! Kernels that walk elements: activations, products, linear combinations, copies.
 
 use super::Cpu;
-use super::elem::{Elem, Element, input, output, parts, with_elem};
+use super::elem::{Elem, input, output, parts, with_elem};
 use super::math::{dot, sigmoid, tanh};
 use super::rows::GRAIN;
 use crate::backend::{Buffer, ScalarArg};
+use crate::dtype::DType;
 use crate::ops::activation::Activation;
 
 impl Cpu {
@@ -105,9 +106,7 @@ impl Cpu {
             match kind {
                 Activation::ReluSquared => {
                     self.slope::<T>(of, dx, add, #[inline(always)] move |y, dy| {
-                        // What was squared, exactly: the square's rounding is undone by rounding its root.
-                        let root = T::from_f32(y.sqrt()).to_f32();
-                        2.0 * root * dy
+                        2.0 * root::<T>(y) * dy
                     });
                 }
                 Activation::Relu => {
@@ -198,7 +197,7 @@ impl Cpu {
         let sum = self.reduce(x.len(), GRAIN, &|range| {
             self.isa.vectorize(
                 #[inline(always)]
-                || dot(&x[range.clone()], &dy[range.clone()]),
+                || dot(self.isa, &x[range.clone()], &dy[range.clone()]),
             )
         });
         output::<f32>(dscalar)[index] += factor * sum as f32;
@@ -239,6 +238,18 @@ pub(crate) fn scalar(argument: ScalarArg) -> f32 {
         .parameter
         .map_or(1.0, |(buffer, index)| input::<f32>(buffer)[index]);
     argument.factor * value
+}
+
+/// What was squared, exactly: the rounding of a square is undone by rounding its root.
+#[inline(always)]
+fn root<T: Elem>(square: f32) -> f32 {
+    let root = square.sqrt();
+    if T::DTYPE == DType::Bf16 {
+        // The rounding moved the root by a quarter of a unit at most, so there are no ties, nor is there overflow.
+        f32::from_bits(root.to_bits().wrapping_add(0x8000) & 0xffff_0000)
+    } else {
+        root
+    }
 }
 
 const GELU_SLOPE: f32 = 0.797_884_6; // √(2/π)

@@ -3,35 +3,53 @@
 
 use super::elem::{Elem, Parts, input, output, parts};
 use super::math::{dot, sigmoid};
+use super::rows::with_head_size;
 use super::{Cpu, locked};
 use crate::backend::{Buffer, SmearArgs, ValueGateArgs};
 
 /// Rows per partial sum of a gate's gradient.
 const BLOCK: usize = 128;
 
+/// Calls `body` with head size and channels of a gate, the usual ones as constants.
+#[inline(always)]
+fn with_sizes<R>((head_dim, channels): (usize, usize), body: impl FnOnce(usize, usize) -> R) -> R {
+    match channels {
+        12 => with_head_size(
+            head_dim,
+            #[inline(always)]
+            |dim| body(dim, 12),
+        ),
+        other => body(head_dim, other),
+    }
+}
+
 impl Cpu {
     pub(crate) fn value_gate_rows<T: Elem>(&self, args: &ValueGateArgs, v: Buffer, x: Buffer, ve: Buffer, y: Buffer) {
         let (v, x, ve, y) = (input::<T>(v), input::<T>(x), input::<T>(ve), parts::<T>(y));
         let gate = input::<f32>(args.gate);
-        let (dim, n, channels) = (args.head_dim, args.gate_channels, args.channels);
-        let width = args.kv_heads * dim;
-        self.for_rows(args.rows, width, &|range| {
+        let (heads, channels) = (args.kv_heads, args.channels);
+        self.for_rows(args.rows, heads * args.head_dim, &|range| {
             self.isa.vectorize(
                 #[inline(always)]
                 || {
-                    for row in range {
-                        let x = &x[row * channels..row * channels + n];
-                        // SAFETY: rows of one run are disjoint.
-                        let y = unsafe { y.range(row * width..(row + 1) * width) };
-                        for head in 0..args.kv_heads {
-                            let g = 3.0 * sigmoid(dot(x, &gate[head * n..(head + 1) * n]));
-                            let at = row * width + head * dim..row * width + (head + 1) * dim;
-                            let (v, ve) = (&v[at.clone()], &ve[at]);
-                            for (y, (v, ve)) in y[head * dim..(head + 1) * dim].iter_mut().zip(v.iter().zip(ve)) {
-                                *y = T::from_f32(v.to_f32() + g * ve.to_f32());
+                    with_sizes(
+                        (args.head_dim, args.gate_channels),
+                        #[inline(always)]
+                        |dim, n| {
+                            for row in range.clone() {
+                                let x = &x[row * channels..][..n];
+                                for head in 0..heads {
+                                    let g = 3.0 * sigmoid(dot(self.isa, x, &gate[head * n..][..n]));
+                                    let at = (row * heads + head) * dim;
+                                    // SAFETY: rows of one run are disjoint.
+                                    let y = unsafe { y.part(at, dim) };
+                                    for (y, (v, ve)) in y.iter_mut().zip(v[at..][..dim].iter().zip(&ve[at..][..dim])) {
+                                        *y = T::from_f32(v.to_f32() + g * ve.to_f32());
+                                    }
+                                }
                             }
-                        }
-                    }
+                        },
+                    );
                 },
             );
         });
@@ -48,37 +66,42 @@ impl Cpu {
         let (x, ve, dy) = (input::<T>(x), input::<T>(ve), input::<T>(dy));
         let (dve, dx) = (parts::<T>(dve), parts::<T>(dx));
         let gate = input::<f32>(args.gate);
-        let (dim, n, channels) = (args.head_dim, args.gate_channels, args.channels);
-        let width = args.kv_heads * dim;
+        let (heads, channels) = (args.kv_heads, args.channels);
         self.sum_blocks(args.rows, gate.len(), output::<f32>(dgate), &|rows, dgate| {
             self.isa.vectorize(
                 #[inline(always)]
                 || {
-                    for row in rows {
-                        let x = &x[row * channels..row * channels + n];
-                        // SAFETY: rows of one run are disjoint.
-                        let (dve, dx) = unsafe {
-                            let dve = dve.range(row * width..(row + 1) * width);
-                            (dve, dx.range(row * channels..(row + 1) * channels))
-                        };
-                        if !add {
-                            dx.fill(T::from_f32(0.0));
-                        }
-                        for head in 0..args.kv_heads {
-                            let weights = &gate[head * n..(head + 1) * n];
-                            let s = sigmoid(dot(x, weights));
-                            let at = row * width + head * dim..row * width + (head + 1) * dim;
-                            let (dy, ve) = (&dy[at.clone()], &ve[at]);
-                            for (dve, dy) in dve[head * dim..(head + 1) * dim].iter_mut().zip(dy) {
-                                *dve = T::from_f32(3.0 * s * dy.to_f32());
+                    with_sizes(
+                        (args.head_dim, args.gate_channels),
+                        #[inline(always)]
+                        |dim, n| {
+                            for row in rows.clone() {
+                                // SAFETY: rows of one run are disjoint.
+                                let dx = unsafe { dx.part(row * channels, channels) };
+                                if !add {
+                                    dx.fill(T::from_f32(0.0));
+                                }
+                                let (x, dx) = (&x[row * channels..][..n], &mut dx[..n]);
+                                for head in 0..heads {
+                                    let weights = &gate[head * n..][..n];
+                                    let s = sigmoid(dot(self.isa, x, weights));
+                                    let at = (row * heads + head) * dim;
+                                    let (dy, ve) = (&dy[at..][..dim], &ve[at..][..dim]);
+                                    // SAFETY: as above.
+                                    let dve = unsafe { dve.part(at, dim) };
+                                    for (dve, dy) in dve.iter_mut().zip(dy) {
+                                        *dve = T::from_f32(3.0 * s * dy.to_f32());
+                                    }
+                                    let dz = dot(self.isa, dy, ve) * 3.0 * s * (1.0 - s);
+                                    let dgate = &mut dgate[head * n..][..n];
+                                    for i in 0..n {
+                                        dgate[i] += dz * x[i].to_f32();
+                                        dx[i] = T::from_f32(dx[i].to_f32() + dz * weights[i]);
+                                    }
+                                }
                             }
-                            let dz = dot(dy, ve) * 3.0 * s * (1.0 - s);
-                            for i in 0..n {
-                                dgate[head * n + i] += dz * x[i].to_f32();
-                                dx[i] = T::from_f32(dx[i].to_f32() + dz * weights[i]);
-                            }
-                        }
-                    }
+                        },
+                    );
                 },
             );
         });
@@ -108,7 +131,7 @@ impl Cpu {
                             y.copy_from_slice(x);
                             continue;
                         };
-                        let g = lambda * sigmoid(dot(&x[..gate.len()], gate));
+                        let g = lambda * sigmoid(dot(self.isa, &x[..gate.len()], gate));
                         for (y, (x, before)) in y.iter_mut().zip(x.iter().zip(before)) {
                             *y = T::from_f32(x.to_f32() + g * before.to_f32());
                         }
@@ -145,7 +168,7 @@ impl Cpu {
                         let dx = unsafe { dx.range(row_of(row)) };
                         let share = if step + 1 < args.time {
                             let next = &x[row_of(row + 1)];
-                            lambda * sigmoid(dot(&next[..n], gate))
+                            lambda * sigmoid(dot(self.isa, &next[..n], gate))
                         } else {
                             0.0
                         };
@@ -153,8 +176,8 @@ impl Cpu {
                         let dy = &dy[row_of(row)];
                         let mut dz = 0.0;
                         if step > 0 {
-                            let s = sigmoid(dot(&here[..n], gate));
-                            let along = dot(dy, &x[row_of(row - 1)]);
+                            let s = sigmoid(dot(self.isa, &here[..n], gate));
+                            let along = dot(self.isa, dy, &x[row_of(row - 1)]);
                             dz = lambda * s * (1.0 - s) * along;
                             sums[n] += s * along;
                             for (sum, x) in sums[..n].iter_mut().zip(here) {

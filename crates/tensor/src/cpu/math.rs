@@ -3,7 +3,11 @@
 //!
 //! Must never know an operation.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use super::elem::Elem;
+use super::isa::Isa;
 
 /// `eˣ` within 2 ulp (Cephes); 0 below −87.3, so that masked scores of −∞ vanish, and e⁸⁸ above 88.
 #[inline(always)]
@@ -84,10 +88,16 @@ pub(crate) fn sum_by(len: usize, f: impl Fn(usize) -> f32) -> f32 {
     total(lanes)
 }
 
-/// `Σ a·b`.
+/// `Σ a·b`, with the instructions of `isa`.
 #[inline(always)]
-pub(crate) fn dot<A: Elem, B: Elem>(a: &[A], b: &[B]) -> f32 {
+pub(crate) fn dot<A: Elem, B: Elem>(isa: Isa, a: &[A], b: &[B]) -> f32 {
     let len = a.len().min(b.len());
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 {
+        // SAFETY: a level in use is one that the CPU has, and this one has those instructions.
+        return unsafe { avx512::dot(a.as_ptr(), b.as_ptr(), len) };
+    }
+    let _ = isa;
     let ((a, last_a), (b, last_b)) = (a[..len].as_chunks::<LANES>(), b[..len].as_chunks::<LANES>());
     let mut lanes = [0.0; LANES];
     for (a, b) in a.iter().zip(b) {
@@ -124,6 +134,8 @@ pub(crate) fn max(x: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::*;
 
     fn worst(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, range: std::ops::Range<i32>, step: f32) -> f64 {
@@ -157,8 +169,20 @@ mod tests {
         for len in 0..70 {
             let x: Vec<f32> = (0..len).map(|i| i as f32).collect();
             let ones = vec![1.0f32; len];
-            assert_eq!(dot(&x, &ones), (len * len.saturating_sub(1) / 2) as f32);
+            assert_eq!(dot(Isa::Portable, &x, &ones), (len * len.saturating_sub(1) / 2) as f32);
             assert_eq!(max(&x), x.last().copied().unwrap_or(f32::NEG_INFINITY));
+        }
+    }
+
+    #[test]
+    fn a_dot_product_has_the_same_bits_on_every_level() {
+        for len in 0..200 {
+            let x: Vec<f32> = (0..len).map(|i| (i as f32 * 0.7).sin() - 0.2).collect();
+            let y: Vec<bf16> = (0..len).map(|i| bf16::from_f32((i as f32 * 1.3).cos())).collect();
+            for isa in Isa::supported() {
+                let dots = |isa| [dot(isa, &x, &x), dot(isa, &x, &y), dot(isa, &y, &y)].map(f32::to_bits);
+                assert_eq!(dots(isa), dots(Isa::Portable), "{len}, {}", isa.name());
+            }
         }
     }
 }

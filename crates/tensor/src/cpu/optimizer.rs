@@ -68,7 +68,7 @@ impl Cpu {
         self.reduce(x.len(), GRAIN, &|range| {
             self.isa.vectorize(
                 #[inline(always)]
-                || dot(&x[range.clone()], &x[range.clone()]),
+                || dot(self.isa, &x[range.clone()], &x[range.clone()]),
             )
         })
     }
@@ -98,7 +98,7 @@ impl Cpu {
                     for row in range {
                         // SAFETY: rows of one run are disjoint.
                         let x = unsafe { x.range(row * cols..(row + 1) * cols) };
-                        let factor = target / dot(x, x).sqrt().max(1e-6);
+                        let factor = target / dot(self.isa, x, x).sqrt().max(1e-6);
                         for v in x.iter_mut() {
                             *v = T::from_f32(v.to_f32() * factor);
                         }

@@ -1,9 +1,11 @@
 //! Rotary embedding, QK norm and scale of one head at a time, forward and backward.
+//!
+//! Compiled for the usual head sizes: of a few vectors each, with no loop around them.
 
 use super::Cpu;
 use super::elem::{Elem, indices, input, parts};
 use super::math::dot;
-use super::rows::RMS_EPS;
+use super::rows::{RMS_EPS, with_head_size};
 use crate::backend::{Buffer, RotaryArgs};
 use crate::ops::rotary::MAX_HEAD_DIM;
 
@@ -50,11 +52,11 @@ impl Cpu {
         self.for_heads::<T>(
             args,
             #[inline(always)]
-            |at, angles, rotated| {
+            |start, dim, angles, rotated| {
                 // SAFETY: heads of one run are disjoint.
-                let y = unsafe { y.range(at.clone()) };
-                angles.rotate(&x[at], rotated);
-                let r = args.scale / (dot(rotated, rotated) / args.head_dim as f32 + RMS_EPS).sqrt();
+                let y = unsafe { y.part(start, dim) };
+                angles.rotate(&x[start..][..dim], rotated);
+                let r = args.scale / (dot(self.isa, rotated, rotated) / dim as f32 + RMS_EPS).sqrt();
                 for (y, &v) in y.iter_mut().zip(&*rotated) {
                     *y = T::from_f32(v * r);
                 }
@@ -64,17 +66,16 @@ impl Cpu {
 
     pub(crate) fn rotary_backward<T: Elem>(&self, args: &RotaryArgs, x: Buffer, dy: Buffer, dx: Buffer) {
         let (x, dy, dx) = (input::<T>(x), input::<T>(dy), parts::<T>(dx));
-        let n = args.head_dim as f32;
         self.for_heads::<T>(
             args,
             #[inline(always)]
-            |at, angles, rotated| {
+            |start, dim, angles, rotated| {
                 // SAFETY: heads of one run are disjoint.
-                let dx = unsafe { dx.range(at.clone()) };
-                let dy = &dy[at.clone()];
-                angles.rotate(&x[at], rotated);
-                let r = 1.0 / (dot(rotated, rotated) / n + RMS_EPS).sqrt();
-                let m = dot(dy, rotated) * r * r / n;
+                let dx = unsafe { dx.part(start, dim) };
+                let (dy, n) = (&dy[start..][..dim], dim as f32);
+                angles.rotate(&x[start..][..dim], rotated);
+                let r = 1.0 / (dot(self.isa, rotated, rotated) / n + RMS_EPS).sqrt();
+                let m = dot(self.isa, dy, rotated) * r * r / n;
                 for (v, dy) in rotated.iter_mut().zip(dy) {
                     *v = args.scale * r * (dy.to_f32() - *v * m);
                 }
@@ -83,39 +84,37 @@ impl Cpu {
         );
     }
 
-    /// Calls `body(elements of the head, angles of its position, buffer for the rotated head)`.
+    /// Calls `body(first element of the head, its size, angles of its position, buffer for the rotated head)`.
     #[inline(always)]
-    fn for_heads<T: Elem>(
-        &self,
-        args: &RotaryArgs,
-        body: impl Fn(std::ops::Range<usize>, Angles<T>, &mut [f32]) + Sync,
-    ) {
+    fn for_heads<T: Elem>(&self, args: &RotaryArgs, body: impl Fn(usize, usize, Angles<T>, &mut [f32]) + Sync) {
         assert!(
             args.head_dim <= MAX_HEAD_DIM,
             "heads of at most {MAX_HEAD_DIM} channels"
         );
         let (cos, sin) = (input::<T>(args.cos), input::<T>(args.sin));
         let starts = args.starts.map(indices);
-        let (half, dim) = (args.head_dim / 2, args.head_dim);
-        let row_len = args.heads * dim;
+        let (heads, row_len) = (args.heads, args.heads * args.head_dim);
         self.for_rows(args.batch * args.time, row_len, &|range| {
             self.isa.vectorize(
                 #[inline(always)]
                 || {
-                    // On the stack: no head is larger.
-                    let mut buffer = [0.0f32; MAX_HEAD_DIM];
-                    for row in range {
-                        let (sequence, step) = (row / args.time, row % args.time);
-                        let position = step + starts.map_or(0, |s| s[sequence] as usize);
-                        for head in 0..args.heads {
-                            let angles = Angles {
-                                cos: &cos[position * half..(position + 1) * half],
-                                sin: &sin[position * half..(position + 1) * half],
-                            };
-                            let start = row * row_len + head * dim;
-                            body(start..start + dim, angles, &mut buffer[..dim]);
-                        }
-                    }
+                    with_head_size(
+                        args.head_dim,
+                        #[inline(always)]
+                        |dim| {
+                            // On the stack: no head is larger.
+                            let mut buffer = [0.0f32; MAX_HEAD_DIM];
+                            for row in range.clone() {
+                                let (sequence, step) = (row / args.time, row % args.time);
+                                let position = step + starts.map_or(0, |s| s[sequence] as usize);
+                                let at = position * (dim / 2);
+                                let (cos, sin) = (&cos[at..][..dim / 2], &sin[at..][..dim / 2]);
+                                for start in (row * row_len..).step_by(dim).take(heads) {
+                                    body(start, dim, Angles { cos, sin }, &mut buffer[..dim]);
+                                }
+                            }
+                        },
+                    );
                 },
             );
         });

@@ -2,6 +2,7 @@
 
 use super::elem::{Elem, Parts, indices, input, parts};
 use super::math::{dot, sum_by};
+use super::prefetch::{first_level, second_level};
 use super::{Cpu, locked};
 use crate::backend::Buffer;
 
@@ -11,6 +12,20 @@ pub(super) const GRAIN: usize = 16 * 1024;
 
 /// RMS norm's epsilon: 2⁻²³ for every element type.
 pub(crate) const RMS_EPS: f32 = f32::EPSILON;
+
+/// Rows ahead that are asked for where ids say which comes next, since no processor foresees that.
+const AHEAD: usize = 8;
+
+/// Calls `body` with the head size, the usual ones as constants: what is inlined into it becomes straight code for each.
+#[inline(always)]
+pub(super) fn with_head_size<R>(head_dim: usize, body: impl FnOnce(usize) -> R) -> R {
+    match head_dim {
+        32 => body(32),
+        64 => body(64),
+        128 => body(128),
+        other => body(other),
+    }
+}
 
 impl Cpu {
     /// Calls `body(row range)` for tasks of about [`GRAIN`] elements, vectorised.
@@ -41,12 +56,14 @@ impl Cpu {
             self.isa.vectorize(
                 #[inline(always)]
                 || {
+                    let row_of = |id: i32| &table[id as usize * channels..][..channels];
                     for row in range {
-                        let id = ids[row] as usize;
+                        if let Some(&id) = ids.get(row + AHEAD) {
+                            second_level(row_of(id).as_ptr(), channels * size_of::<f32>());
+                        }
                         // SAFETY: rows of one run are disjoint.
                         let y = unsafe { y.range(row * channels..(row + 1) * channels) };
-                        let from = &table[id * channels..(id + 1) * channels];
-                        for (y, &x) in y.iter_mut().zip(from) {
+                        for (y, &x) in y.iter_mut().zip(row_of(ids[row])) {
                             *y = T::from_f32(x);
                         }
                     }
@@ -66,6 +83,14 @@ impl Cpu {
                 #[inline(always)]
                 || {
                     for (row, &id) in ids.iter().enumerate() {
+                        if let Some(&id) = ids.get(row + AHEAD) {
+                            let start = id as usize * channels + columns.start;
+                            first_level(dtable.at(start), columns.len() * size_of::<f32>());
+                            first_level(
+                                &raw const dy[(row + AHEAD) * channels + columns.start],
+                                columns.len() * size_of::<T>(),
+                            );
+                        }
                         let start = id as usize * channels;
                         // SAFETY: these channels of all rows belong to this task alone.
                         let sum = unsafe { dtable.range(start + columns.start..start + columns.end) };
@@ -89,7 +114,7 @@ impl Cpu {
                         let x = &x[row * cols..(row + 1) * cols];
                         // SAFETY: rows of one run are disjoint.
                         let y = unsafe { y.range(row * cols..(row + 1) * cols) };
-                        let r = 1.0 / (dot(x, x) / cols as f32 + RMS_EPS).sqrt();
+                        let r = 1.0 / (dot(self.isa, x, x) / cols as f32 + RMS_EPS).sqrt();
                         for (y, x) in y.iter_mut().zip(x) {
                             *y = T::from_f32(x.to_f32() * r);
                         }
@@ -110,8 +135,8 @@ impl Cpu {
                         let (x, dy) = (&x[at.clone()], &dy[at.clone()]);
                         // SAFETY: rows of one run are disjoint.
                         let dx = unsafe { dx.range(at) };
-                        let r = 1.0 / (dot(x, x) / cols as f32 + RMS_EPS).sqrt();
-                        let m = dot(x, dy) * r * r / cols as f32;
+                        let r = 1.0 / (dot(self.isa, x, x) / cols as f32 + RMS_EPS).sqrt();
+                        let m = dot(self.isa, x, dy) * r * r / cols as f32;
                         let pairs = x.iter().zip(dy);
                         if add {
                             for (dx, (x, dy)) in dx.iter_mut().zip(pairs) {

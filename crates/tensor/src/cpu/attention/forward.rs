@@ -2,13 +2,14 @@
 //!
 //! A task owns a slab of queries of all heads of a (sequence, kv head). It packs each block of keys and values once and goes
 //! over the slab in strips of a microkernel's height. Of few queries (decoding) a task owns a span of blocks of all heads
-//! of a sequence, and where there are several spans, a second pass joins the blocks: the same sums in the same order.
+//! of a sequence, and where there are several spans, the last task joins the blocks: the same sums in the same order.
 
 mod block;
 mod few;
 mod rows;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::block::{Ahead, Room};
 use self::few::Kernels;
@@ -28,6 +29,8 @@ const ENOUGH_ROWS: usize = 96;
 const TASKS: usize = 4;
 /// The greatest height of any microkernel.
 const MOST_ROWS: usize = 32;
+/// Sequences at most whose blocks are dealt out to several tasks.
+const MOST_SPLIT: usize = 256;
 
 /// The operands of a call.
 struct Call<'a, T> {
@@ -84,12 +87,12 @@ impl Cpu {
         let rows = args.time * args.heads / args.kv_heads;
         // It changes who computes a block and not its bits, so it may look at the number of threads.
         let (wanted, blocks) = (TASKS * self.pool.threads(), args.capacity.div_ceil(BLOCK));
-        let spans = if args.batch >= wanted {
+        let spans = if args.batch >= wanted.min(MOST_SPLIT) {
             1
         } else {
             wanted.div_ceil(args.batch).min(blocks)
         };
-        // Of a single span the blocks are joined as they come, of several in a second pass.
+        // Of a single span the blocks are joined as they come, of several by the task that is ready last.
         let (kept, stride) = (if spans == 1 { 1 } else { blocks }, args.kv_heads * rows * (width + 2));
         let mut partials = locked(&self.partials);
         if partials.len() < args.batch * kept * stride {
@@ -98,7 +101,7 @@ impl Cpu {
         let partials = Parts::new(&mut partials[..args.batch * kept * stride]);
         let part = |sequence: usize, block: usize, kv_head: usize| {
             let at = (sequence * kept + block) * stride + kv_head * rows * (width + 2);
-            // SAFETY: first each block has one task, then each sequence with all its blocks.
+            // SAFETY: each block has one task, until the last one of a sequence has all its blocks.
             Running::of(unsafe { partials.range(at..at + rows * (width + 2)) }, rows, width)
         };
         let slab = |sequence: usize, kv_head: usize| call.slab(sequence * args.kv_heads + kv_head, 0..args.time);
@@ -109,6 +112,7 @@ impl Cpu {
             (sequence, cut(span)..cut(span + 1))
         };
         let tasks = args.batch * spans;
+        let done = [const { AtomicUsize::new(0) }; MOST_SPLIT];
         self.pool.run_with_worker(tasks, &|task, worker| {
             let (sequence, blocks) = blocks_of(task);
             let scratch = &mut self.pool.scratch(worker);
@@ -144,27 +148,28 @@ impl Cpu {
                 for kv_head in 0..args.kv_heads {
                     call.finish(&slab(sequence, kv_head), &part(sequence, 0, kv_head));
                 }
+                return;
             }
-        });
-        if spans == 1 {
-            return;
-        }
-        self.pool.run_with_worker(args.batch * args.kv_heads, &|pair, worker| {
-            let (sequence, kv_head) = (pair / args.kv_heads, pair % args.kv_heads);
-            let slab = slab(sequence, kv_head);
-            let scratch = &mut self.pool.scratch(worker);
-            let mut running = Running::of(Memory(&mut scratch.floats).floats(rows * (width + 2)), rows, width);
-            running.clear();
-            for block in slab.blocks() {
-                let part = part(sequence, block, kv_head);
-                for row in 0..rows {
-                    if part.has_seen(row) {
-                        let sums = &part.sums[row * width..(row + 1) * width];
-                        running.join(row, call.c, (part.largest[row], part.totals[row]), sums);
+            // What the others wrote is seen by the last one.
+            if done[sequence].fetch_add(1, Ordering::AcqRel) + 1 < spans {
+                return;
+            }
+            for kv_head in 0..args.kv_heads {
+                let slab = slab(sequence, kv_head);
+                let floats = Memory(&mut scratch.floats).floats(rows * (width + 2));
+                let mut running = Running::of(floats, rows, width);
+                running.clear();
+                for block in slab.blocks() {
+                    let part = part(sequence, block, kv_head);
+                    for row in 0..rows {
+                        if part.has_seen(row) {
+                            let sums = &part.sums[row * width..(row + 1) * width];
+                            running.join(row, call.c, (part.largest[row], part.totals[row]), sums);
+                        }
                     }
                 }
+                call.finish(&slab, &running);
             }
-            call.finish(&slab, &running);
         });
     }
 }

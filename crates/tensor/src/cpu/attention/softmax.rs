@@ -8,10 +8,12 @@ mod avx512;
 
 use std::ops::Range;
 
+use super::STEP;
 use crate::cpu::elem::Elem;
 use crate::cpu::isa::Isa;
 use crate::cpu::math::{dot, max, sum_by};
 use crate::cpu::matmul::Micros;
+use crate::cpu::prefetch::LINE;
 use crate::dtype::DType;
 
 /// `2ˣ` within 2 ulp for −126 ≤ x ≤ 127; 0 below. The bits differ between levels with and without fused operations.
@@ -52,6 +54,27 @@ fn fused(isa: Isa) -> bool {
     isa != Isa::Portable
 }
 
+/// Rows of scores.
+#[derive(Clone, Copy)]
+pub(super) struct Scores<'a> {
+    pub(super) numbers: &'a [f32],
+    /// From one row to the next.
+    pub(super) stride: usize,
+    pub(super) len: usize,
+}
+
+/// Rows of a left operand.
+pub(super) struct Weights<'a> {
+    pub(super) units: &'a mut [u32],
+    /// From one row to the next.
+    pub(super) stride: usize,
+}
+
+/// Bytes of memory that are asked for meanwhile, per row of so many scores.
+pub(super) fn asked_for(scores: usize) -> usize {
+    scores / STEP * LINE
+}
+
 /// Probabilities of one query: for the scores in `seen`, `2^((s − largest)·c)` into the row `out` of a left operand, 0
 /// for the others. Returns the largest score and the sum.
 pub(super) fn probabilities(
@@ -63,29 +86,55 @@ pub(super) fn probabilities(
 ) -> (f32, f32) {
     scores[..seen.start].fill(f32::NEG_INFINITY);
     scores[seen.end..].fill(f32::NEG_INFINITY);
-    let units = micros.units(scores.len());
-    let (isa, out) = (micros.isa, &mut out[..units]);
+    let len = scores.len();
+    let rows = Scores {
+        numbers: scores,
+        stride: len,
+        len,
+    };
+    let out = &mut Weights {
+        units: out,
+        stride: len,
+    };
+    let [part] = rows_of_probabilities(micros, rows, c, out, std::ptr::null());
+    part
+}
+
+/// [`probabilities`] of several queries at once, of all their scores; they are the same as one by one. Meanwhile memory is asked for,
+/// [`asked_for`] for each row from `ahead` on, if that is anything.
+pub(super) fn rows_of_probabilities<const ROWS: usize>(
+    micros: &Micros,
+    rows: Scores<'_>,
+    c: f32,
+    out: &mut Weights<'_>,
+    ahead: *const i8,
+) -> [(f32, f32); ROWS] {
+    let isa = micros.isa;
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx512 {
-        // SAFETY: `Micros::new` checked the level, which has bf16 where there are pairs; `out` has a unit for each score
-        // or pair.
+        // SAFETY: `Micros::new` checked the level, which has bf16 where there are pairs.
         return unsafe {
             if micros.pairs() {
-                avx512::probabilities_pairs(scores, c, out)
+                avx512::probabilities_pairs(rows, c, out, ahead)
             } else {
-                avx512::probabilities_wide(scores, c, out)
+                avx512::probabilities_wide(rows, c, out, ahead)
             }
         };
     }
     assert!(!micros.pairs(), "only AVX-512 has products of pairs");
-    if fused(isa) {
-        isa.vectorize(
-            #[inline(always)]
-            || plain_probabilities::<true>(scores, c, out),
-        )
-    } else {
-        plain_probabilities::<false>(scores, c, out)
-    }
+    let _ = ahead;
+    std::array::from_fn(|row| {
+        let scores = &rows.numbers[row * rows.stride..][..rows.len];
+        let out = &mut out.units[row * out.stride..][..rows.len];
+        if fused(isa) {
+            isa.vectorize(
+                #[inline(always)]
+                || plain_probabilities::<true>(scores, c, out),
+            )
+        } else {
+            plain_probabilities::<false>(scores, c, out)
+        }
+    })
 }
 
 #[inline(always)]
@@ -110,7 +159,7 @@ pub(super) fn along<T: Elem>(micros: &Micros, dy: &[T], y: &[T]) -> f32 {
         // SAFETY: the level has products of pairs.
         return unsafe { avx512::along_pairs(bf16s(dy), bf16s(y)) };
     }
-    dot(dy, y)
+    dot(micros.isa, dy, y)
 }
 
 /// What the queries of a block add to the gradient of their scores.

@@ -13,10 +13,10 @@ mod tests;
 
 use std::ops::Range;
 
-use super::super::softmax::probabilities;
-use super::super::{BLOCK, Group, Memory, STEP, within};
+use super::super::softmax::{Scores, Weights, asked_for, rows_of_probabilities};
+use super::super::{BLOCK, Memory, STEP, within};
 use super::Call;
-use super::rows::{Running, Slab};
+use super::rows::Running;
 use crate::cpu::elem::Elem;
 use crate::cpu::matmul::{CHAIN, Micros, Scratch};
 use crate::cpu::prefetch::{LINE, second_level};
@@ -24,42 +24,45 @@ use crate::cpu::prefetch::{LINE, second_level};
 /// How far ahead of the step that is computed memory is asked for, into the second-level cache: the first level has so few places for
 /// lines that are on their way that memory's latency would set the speed (LOG.md).
 const AHEAD: usize = 16 << 10;
-/// Rows of values at a time. With four queries per head, 32 were a fifth slower than rows nearly in the order of memory; a few suffice to
-/// keep sums in registers.
-const VALUES: usize = 4;
+/// So far behind that, it is asked for once more: a processor that is asked for more than it can wait for forgets some, and each of those
+/// would be waited for alone.
+const AGAIN: usize = 8 << 10;
+/// Rows of values at a time: nearly the order of memory, and yet enough to keep sums in registers for a while.
+const VALUES: usize = 8;
 
-/// Rows of keys or values of one head.
+/// Rows of keys or values, those of all heads side by side.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Rows {
     first: *const u8,
+    heads: usize,
     /// From one row to the next.
     bytes: usize,
     /// As many bytes as the rows have, to be asked for meanwhile.
     ahead: *const i8,
 }
 
-/// Scores of [`STEP`] keys with the queries of their head. Arguments: the keys; units of a row; queries `[row][units]`;
-/// scores, whose rows are [`BLOCK`] apart.
+/// Scores of [`STEP`] keys with the queries of their heads. Arguments: the keys; units of a head; queries `[head][row][unit]`;
+/// scores `[head][row]`, whose rows are [`BLOCK`] apart.
 ///
 /// # Safety
 /// The CPU has the kernel's instruction set; the memory is there.
-type Scores = unsafe fn(Rows, usize, *const u32, *mut f32);
+type ScoresKernel = unsafe fn(Rows, usize, *const u32, *mut f32);
 
-/// Adds weighted values to the sums of the queries of their head, or begins the sums. Arguments: the values; channels of a row; units
-/// of weights, each for a row, or for two in pairs; weights, whose rows are [`BLOCK`] apart; sums `[row][channels]`;
+/// Adds weighted values to the sums of the queries of their heads, or begins the sums. Arguments: the values; channels of a head; units
+/// of weights, each for a row, or for two in pairs; weights `[head][row]`, whose rows are [`BLOCK`] apart; sums `[head][row][channel]`;
 /// whether they begin.
 ///
 /// # Safety
-/// As [`Scores`].
-type Values = unsafe fn(Rows, usize, usize, *const u32, *mut f32, bool);
+/// As [`ScoresKernel`].
+type ValuesKernel = unsafe fn(Rows, usize, usize, *const u32, *mut f32, bool);
 
 /// Kernels for a number of queries per kv head.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Kernels {
-    scores: Scores,
-    values: Values,
+    scores: ScoresKernel,
+    values: ValuesKernel,
 }
 
 /// Channels that the kernels of values take at a time.
@@ -90,6 +93,10 @@ impl Kernels {
 struct Coming<'a, T, I> {
     rest: &'a [T],
     parts: I,
+    /// What was asked for last, ...
+    last: &'a [T],
+    /// ... and how many elements too early.
+    early: usize,
 }
 
 impl<'a, T: Elem, I: Iterator<Item = &'a [T]>> Coming<'a, T, I> {
@@ -102,8 +109,26 @@ impl<'a, T: Elem, I: Iterator<Item = &'a [T]>> Coming<'a, T, I> {
             self.rest = part;
         }
         let (next, rest) = self.rest.split_at(len.min(self.rest.len()));
-        self.rest = rest;
+        (self.last, self.rest) = (next, rest);
         next
+    }
+
+    /// Where that is what a kernel should ask for while it computes as much.
+    fn ahead(&mut self, len: usize) -> *const i8 {
+        let next = if self.early >= len {
+            self.early -= len;
+            self.last
+        } else {
+            self.next(len)
+        };
+        next.as_ptr().cast()
+    }
+
+    /// Where that is what should be asked for while nothing is read.
+    fn early(&mut self, len: usize) -> *const i8 {
+        let next = self.next(len);
+        self.early += next.len();
+        next.as_ptr().cast()
     }
 }
 
@@ -138,7 +163,7 @@ impl<'a, T: Elem> Call<'a, T> {
     /// Kernels for `rows` queries per kv head, if there are any and their room suffices.
     pub(super) fn few(&self, rows: usize) -> Option<Kernels> {
         let dim = self.args.head_dim;
-        let room = self.args.kv_heads * rows * (2 * (BLOCK + dim) + 2) + STEP * dim;
+        let room = self.args.kv_heads * (rows * (2 * (BLOCK + dim) + 2) + STEP * dim);
         // Some lines more, since each piece begins at one.
         let fits = room + 8 * LINE <= Scratch::FLOATS;
         fits.then(|| Kernels::find::<T>(&self.micros, rows, dim)).flatten()
@@ -165,7 +190,7 @@ impl<'a, T: Elem> Call<'a, T> {
             weights: memory.units(heads * rows * BLOCK),
             sums: memory.floats(heads * rows * dim),
             parts: memory.floats(heads * rows * 2).as_chunks_mut().0,
-            tail: memory.units(STEP * units),
+            tail: memory.units(STEP * heads * units),
         };
         let slab = |kv_head: usize| self.slab(sequence * heads + kv_head, 0..args.time);
         for (kv_head, queries) in room.queries.chunks_exact_mut(rows * units).enumerate() {
@@ -177,6 +202,8 @@ impl<'a, T: Elem> Call<'a, T> {
         }
         let mut coming = Coming {
             rest: &[],
+            last: &[],
+            early: 0,
             parts: (self.in_order((sequence, blocks.clone())))
                 .chain(next.into_iter().flat_map(|next| self.in_order(next))),
         };
@@ -185,31 +212,21 @@ impl<'a, T: Elem> Call<'a, T> {
         for block in blocks {
             let keys = slab(0).keys(block);
             for first in keys.clone().step_by(STEP) {
-                for kv_head in 0..heads {
-                    let ahead = coming.next(STEP * dim).as_ptr().cast();
-                    let step = self.step::<STEP>((sequence, kv_head), self.k, first..keys.end, room.tail, ahead);
-                    let queries = &room.queries[kv_head * rows * units..][..rows * units];
-                    let from = kv_head * rows * BLOCK + first - keys.start;
-                    let scores = &mut room.scores[from..][..(rows - 1) * BLOCK + STEP];
-                    // SAFETY: `find` chose kernels of a level that this CPU has, for so many rows; the slices are what they reach.
-                    unsafe { (kernels.scores)(step, units, queries.as_ptr(), scores.as_mut_ptr()) };
-                }
+                let ahead = coming.ahead(STEP * heads * dim);
+                let step = self.step::<STEP>(sequence, self.k, first..keys.end, room.tail, ahead);
+                let scores = &mut room.scores[first - keys.start..][..(heads * rows - 1) * BLOCK + STEP];
+                // SAFETY: `find` chose kernels of a level that this CPU has, for so many rows; the slices are what they reach.
+                unsafe { (kernels.scores)(step, units, room.queries.as_ptr(), scores.as_mut_ptr()) };
             }
-            for kv_head in 0..heads {
-                self.weigh(&slab(kv_head), &keys, kv_head * rows, room);
-            }
+            self.weigh(sequence, &keys, room, &mut coming);
             for first in keys.clone().step_by(VALUES) {
                 let count = self.micros.units((keys.end - first).min(VALUES));
-                for kv_head in 0..heads {
-                    let ahead = coming.next(VALUES * dim).as_ptr().cast();
-                    let step = self.step::<VALUES>((sequence, kv_head), self.v, first..keys.end, room.tail, ahead);
-                    let from = kv_head * rows * BLOCK + self.micros.units(first - keys.start);
-                    let weights = &room.weights[from..][..(rows - 1) * BLOCK + count];
-                    let sums = &mut room.sums[kv_head * rows * dim..][..rows * dim];
-                    let (weights, sums, begin) = (weights.as_ptr(), sums.as_mut_ptr(), first == keys.start);
-                    // SAFETY: as above.
-                    unsafe { (kernels.values)(step, dim, count, weights, sums, begin) };
-                }
+                let ahead = coming.ahead(VALUES * heads * dim);
+                let step = self.step::<VALUES>(sequence, self.v, first..keys.end, room.tail, ahead);
+                let weights = &room.weights[self.micros.units(first - keys.start)..];
+                let weights = weights[..(heads * rows - 1) * BLOCK + count].as_ptr();
+                // SAFETY: as above.
+                unsafe { (kernels.values)(step, dim, count, weights, room.sums.as_mut_ptr(), first == keys.start) };
             }
             for kv_head in 0..heads {
                 let mut running = running(block, kv_head);
@@ -223,7 +240,7 @@ impl<'a, T: Elem> Call<'a, T> {
                                 if self.micros.pairs() {
                                     deinterleave(sums);
                                 }
-                                running.join(row, self.c, (part[0], part[1]), sums);
+                                running.join(row, self.c, part.into(), sums);
                             }
                         }
                     },
@@ -232,56 +249,76 @@ impl<'a, T: Elem> Call<'a, T> {
         }
     }
 
-    /// Makes weights of the scores of a kv head, whose rows begin at `at`.
-    fn weigh(&self, slab: &Slab<'_>, keys: &Range<usize>, at: usize, room: &mut Room<'_>) {
+    /// Makes weights of the scores of a block, two rows at a time; meanwhile memory is asked for.
+    fn weigh<I: Iterator<Item = &'a [T]>>(
+        &self,
+        sequence: usize,
+        keys: &Range<usize>,
+        room: &mut Room<'_>,
+        coming: &mut Coming<'a, T, I>,
+    ) {
+        let (heads, all) = (self.args.kv_heads, room.parts.len());
         let len = keys.len().next_multiple_of(STEP);
-        let each = room
-            .scores
-            .chunks_exact_mut(BLOCK)
-            .zip(room.weights.chunks_exact_mut(BLOCK));
-        for (row, ((scores, weights), part)) in each.zip(room.parts.iter_mut()).skip(at).take(slab.len()).enumerate() {
-            let seen = within(&slab.group.visible(slab.row(row).1), keys.start, keys.len());
-            *part = NOTHING;
-            if seen.is_empty() {
-                weights[..self.micros.units(len)].fill(0);
+        let seen = |row: usize| {
+            let slab = self.slab(sequence * heads + row * heads / all, 0..self.args.time);
+            within(
+                &slab.group.visible(slab.row(row % (all / heads)).1),
+                keys.start,
+                keys.len(),
+            )
+        };
+        for (row, scores) in room.scores.chunks_exact_mut(BLOCK).take(all).enumerate() {
+            let seen = seen(row);
+            scores[..seen.start].fill(f32::NEG_INFINITY);
+            scores[seen.end..len].fill(f32::NEG_INFINITY);
+        }
+        for row in (0..all).step_by(2) {
+            let scores = Scores {
+                numbers: &room.scores[row * BLOCK..],
+                stride: BLOCK,
+                len,
+            };
+            let weights = &mut Weights {
+                units: &mut room.weights[row * BLOCK..],
+                stride: BLOCK,
+            };
+            let ahead = coming.early((all - row).min(2) * asked_for(len) / size_of::<T>());
+            let (micros, c, parts) = (&self.micros, self.c, &mut room.parts[row..]);
+            if let [first, second, ..] = parts {
+                [*first, *second] = rows_of_probabilities(micros, scores, c, weights, ahead).map(Into::into);
             } else {
-                let (largest, total) = probabilities(&self.micros, &mut scores[..len], &seen, self.c, weights);
-                *part = [largest, total];
+                [parts[0]] = rows_of_probabilities(micros, scores, c, weights, ahead).map(Into::into);
             }
+        }
+        for row in (0..all).filter(|&row| seen(row).is_empty()) {
+            room.weights[row * BLOCK..][..self.micros.units(len)].fill(0);
+            room.parts[row] = NOTHING;
         }
     }
 
-    /// The first `COUNT` rows of a head from `keys`; if they are fewer, they are copied to `tail` and followed by zeros.
-    #[inline(always)]
+    /// The first `COUNT` rows from `keys`; if they are fewer, they are copied to `tail` and followed by zeros.
     fn step<const COUNT: usize>(
         &self,
-        (sequence, kv_head): (usize, usize),
+        sequence: usize,
         x: &[T],
         keys: Range<usize>,
         tail: &mut [u32],
         ahead: *const i8,
     ) -> Rows {
-        let (group, dim) = (
-            Group::new(self.args, sequence, kv_head, self.starts),
-            self.args.head_dim,
-        );
-        let stride = self.args.kv_heads * dim;
-        if keys.len() >= COUNT {
-            let rows = &x[group.key(keys.start).start..][..(COUNT - 1) * stride + dim];
-            return Rows {
-                first: rows.as_ptr().cast(),
-                bytes: stride * size_of::<T>(),
-                ahead,
-            };
-        }
-        tail.fill(0);
-        let rows = elements::<T>(tail);
-        for (row, key) in rows.chunks_exact_mut(dim).zip(keys) {
-            row.copy_from_slice(&x[group.key(key)]);
-        }
+        let row = self.args.kv_heads * self.args.head_dim;
+        let rows = &x[(sequence * self.args.capacity + keys.start) * row..][..keys.len().min(COUNT) * row];
+        let first = if keys.len() >= COUNT {
+            rows.as_ptr()
+        } else {
+            let tail = &mut elements::<T>(tail)[..COUNT * row];
+            tail[..rows.len()].copy_from_slice(rows);
+            tail[rows.len()..].fill(T::from_f32(0.0));
+            tail.as_ptr()
+        };
         Rows {
-            first: rows.as_ptr().cast(),
-            bytes: dim * size_of::<T>(),
+            first: first.cast(),
+            heads: self.args.kv_heads,
+            bytes: row * size_of::<T>(),
             ahead,
         }
     }

@@ -1,30 +1,41 @@
 //! The rows of [`super`] in vectors of sixteen, two at a time: a row has a multiple of 32 elements.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _CMP_NLT_UQ, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_loadu_ps,
-    _mm512_maskz_loadu_epi16, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps,
-    _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_storeu_si512,
-    _mm512_sub_ps,
+    __m512, __m512bh, __m512i, _CMP_NLT_UQ, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
+    _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_loadu_ps, _mm512_maskz_loadu_epi16, _mm512_maskz_mov_ps, _mm512_max_ps,
+    _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
 };
 use std::mem::transmute;
 
-use super::{COEFFICIENTS, ROUND, Statistics};
+use super::{COEFFICIENTS, ROUND, Scores, Statistics, Weights};
+use crate::cpu::prefetch::LINE;
 
 /// # Safety
-/// The CPU has AVX-512 F and BF16; `out` has a unit for each two scores.
+/// The CPU has AVX-512 F and BF16.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn probabilities_pairs(scores: &[f32], c: f32, out: &mut [u32]) -> (f32, f32) {
+pub(super) unsafe fn probabilities_pairs<const ROWS: usize>(
+    rows: Scores<'_>,
+    c: f32,
+    out: &mut Weights<'_>,
+    ahead: *const i8,
+) -> [(f32, f32); ROWS] {
     // SAFETY: the caller's promise.
-    unsafe { probabilities::<true>(scores, c, out) }
+    unsafe { probabilities::<true, ROWS>(rows, c, out, ahead) }
 }
 
 /// # Safety
-/// The CPU has AVX-512 F; `out` has a unit for each score.
+/// The CPU has AVX-512 F.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn probabilities_wide(scores: &[f32], c: f32, out: &mut [u32]) -> (f32, f32) {
+pub(super) unsafe fn probabilities_wide<const ROWS: usize>(
+    rows: Scores<'_>,
+    c: f32,
+    out: &mut Weights<'_>,
+    ahead: *const i8,
+) -> [(f32, f32); ROWS] {
     // SAFETY: the caller's promise.
-    unsafe { probabilities::<false>(scores, c, out) }
+    unsafe { probabilities::<false, ROWS>(rows, c, out, ahead) }
 }
 
 /// # Safety
@@ -118,34 +129,57 @@ unsafe fn store<const PAIRS: bool>(x: [__m512; 2], out: *mut u32) {
     }
 }
 
+/// Rows side by side, so that one goes on while another waits for its largest score; each is what it is alone.
+///
 /// # Safety
 /// As the functions above.
 #[inline(always)]
-unsafe fn probabilities<const PAIRS: bool>(scores: &[f32], c: f32, out: &mut [u32]) -> (f32, f32) {
+unsafe fn probabilities<const PAIRS: bool, const ROWS: usize>(
+    rows: Scores<'_>,
+    c: f32,
+    out: &mut Weights<'_>,
+    ahead: *const i8,
+) -> [(f32, f32); ROWS] {
     let per_unit = if PAIRS { 2 } else { 1 };
-    assert!(scores.len().is_multiple_of(32) && out.len() * per_unit >= scores.len());
-    // SAFETY: every access lies inside the slices by the assertion.
+    let (len, last) = (rows.len, ROWS - 1);
+    assert!(len.is_multiple_of(32) && rows.numbers.len() >= last * rows.stride + len);
+    assert!(out.units.len() >= last * out.stride + len / per_unit);
+    // SAFETY: every access lies inside the slices by the assertions; a prefetch reads nothing.
     unsafe {
-        let mut tops = [_mm512_set1_ps(f32::NEG_INFINITY); 2];
-        for i in (0..scores.len()).step_by(32) {
-            for (half, top) in tops.iter_mut().enumerate() {
-                // The second operand where the first is not a number.
-                *top = _mm512_max_ps(_mm512_loadu_ps(scores.as_ptr().add(i + 16 * half)), *top);
+        let load = |row: usize, i: usize| _mm512_loadu_ps(rows.numbers.as_ptr().add(row * rows.stride + i));
+        let mut tops = [[_mm512_set1_ps(f32::NEG_INFINITY); 2]; ROWS];
+        for i in (0..len).step_by(32) {
+            for (row, tops) in tops.iter_mut().enumerate() {
+                for (half, top) in tops.iter_mut().enumerate() {
+                    // The second operand where the first is not a number.
+                    *top = _mm512_max_ps(load(row, i + 16 * half), *top);
+                }
             }
         }
-        let largest = _mm512_reduce_max_ps(_mm512_max_ps(tops[0], tops[1]));
-        let (top, c) = (_mm512_set1_ps(largest), _mm512_set1_ps(c));
-        let mut sums = [_mm512_setzero_ps(); 2];
-        for i in (0..scores.len()).step_by(32) {
-            let mut p = [_mm512_setzero_ps(); 2];
-            for (half, (p, sum)) in p.iter_mut().zip(&mut sums).enumerate() {
-                let s = _mm512_loadu_ps(scores.as_ptr().add(i + 16 * half));
-                *p = exp2(_mm512_mul_ps(_mm512_sub_ps(s, top), c));
-                *sum = _mm512_add_ps(*sum, *p);
+        let largest = tops.map(|tops| _mm512_reduce_max_ps(_mm512_max_ps(tops[0], tops[1])));
+        let c = _mm512_set1_ps(c);
+        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        for i in (0..len).step_by(32) {
+            if !ahead.is_null() {
+                for line in 0..ROWS {
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add((i / 32 * ROWS + line) * LINE));
+                }
             }
-            store::<PAIRS>(p, out.as_mut_ptr().add(i / per_unit));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let mut p = [_mm512_setzero_ps(); 2];
+                for (half, (p, sum)) in p.iter_mut().zip(sums).enumerate() {
+                    let s = load(row, i + 16 * half);
+                    *p = exp2(_mm512_mul_ps(_mm512_sub_ps(s, _mm512_set1_ps(largest[row])), c));
+                    *sum = _mm512_add_ps(*sum, *p);
+                }
+                store::<PAIRS>(p, out.units.as_mut_ptr().add(row * out.stride + i / per_unit));
+            }
         }
-        (largest, _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1])))
+        let mut parts = [(0.0, 0.0); ROWS];
+        for ((part, largest), sums) in parts.iter_mut().zip(largest).zip(sums) {
+            *part = (largest, _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1])));
+        }
+        parts
     }
 }
 

@@ -11,15 +11,15 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::{BLOCK, CHANNELS, LINE, Rows, Scores, Values};
+use super::{AGAIN, BLOCK, CHANNELS, LINE, Rows, ScoresKernel, ValuesKernel};
 
 /// Kernels for so many rows; values of `double` times [`CHANNELS`] channels at a time where the registers suffice.
-pub(super) fn kernels(pairs: bool, rows: usize, double: bool) -> Option<(Scores, Values)> {
+pub(super) fn kernels(pairs: bool, rows: usize, double: bool) -> Option<(ScoresKernel, ValuesKernel)> {
     macro_rules! table {
         ($scores:ident, $values:ident; $($rows:literal $both:literal $most:literal),*) => {
             match (rows, double) {
-                $(($rows, true) => Some(($scores::<$rows, $both> as Scores, $values::<$rows, $most> as Values)),)*
-                $(($rows, false) => Some(($scores::<$rows, $both> as Scores, $values::<$rows, 2> as Values)),)*
+                $(($rows, true) => Some(($scores::<$rows, $both> as ScoresKernel, $values::<$rows, $most> as ValuesKernel)),)*
+                $(($rows, false) => Some(($scores::<$rows, $both> as ScoresKernel, $values::<$rows, 2> as ValuesKernel)),)*
                 _ => None,
             }
         };
@@ -33,7 +33,7 @@ pub(super) fn kernels(pairs: bool, rows: usize, double: bool) -> Option<(Scores,
 }
 
 /// # Safety
-/// As [`Scores`]; AVX-512 F and BF16.
+/// As [`ScoresKernel`]; AVX-512 F and BF16.
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn scores_pairs<const ROWS: usize, const BOTH: bool>(
     keys: Rows,
@@ -46,7 +46,7 @@ unsafe fn scores_pairs<const ROWS: usize, const BOTH: bool>(
 }
 
 /// # Safety
-/// As [`Scores`]; AVX-512 F.
+/// As [`ScoresKernel`]; AVX-512 F.
 #[target_feature(enable = "avx512f")]
 unsafe fn scores_wide<const ROWS: usize, const BOTH: bool>(
     keys: Rows,
@@ -59,7 +59,7 @@ unsafe fn scores_wide<const ROWS: usize, const BOTH: bool>(
 }
 
 /// # Safety
-/// As [`Values`]; AVX-512 F, BW and BF16.
+/// As [`ValuesKernel`]; AVX-512 F, BW and BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn values_pairs<const ROWS: usize, const WIDTH: usize>(
     values: Rows,
@@ -74,7 +74,7 @@ unsafe fn values_pairs<const ROWS: usize, const WIDTH: usize>(
 }
 
 /// # Safety
-/// As [`Values`]; AVX-512 F.
+/// As [`ValuesKernel`]; AVX-512 F.
 #[target_feature(enable = "avx512f")]
 unsafe fn values_wide<const ROWS: usize, const WIDTH: usize>(
     values: Rows,
@@ -187,6 +187,7 @@ unsafe fn add_square<const PAIRS: bool, const ROWS: usize>(
         // All at once and in their order: in the order of the loads below, or one line of two, they come later.
         for line in 0..16 {
             _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(line * LINE));
+            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(line * LINE).wrapping_sub(AGAIN));
         }
         let load = |row: usize| _mm512_loadu_si512(rows.add(row * bytes).cast());
         // First quarters change places, then units inside them, so that the first units are there first.
@@ -226,27 +227,32 @@ unsafe fn all_scores<const PAIRS: bool, const ROWS: usize, const BOTH: bool>(
     unsafe {
         let mut ahead = keys.ahead;
         let zero = [_mm512_setzero_ps(); ROWS];
-        if BOTH {
-            let (mut low, mut high) = (zero, zero);
-            for unit in (0..units).step_by(16) {
-                let (rows, queries) = (keys.first.add(unit * 4), queries.add(unit));
-                add_square::<PAIRS, ROWS>(&mut low, (rows, keys.bytes), queries, units, ahead);
-                ahead = ahead.wrapping_add(16 * LINE);
-                let rows = rows.add(16 * keys.bytes);
-                add_square::<PAIRS, ROWS>(&mut high, (rows, keys.bytes), queries, units, ahead);
-                ahead = ahead.wrapping_add(16 * LINE);
-            }
-            store(low, scores);
-            store(high, scores.add(16));
-        } else {
-            for half in 0..2 {
-                let mut sums = zero;
+        for head in 0..keys.heads {
+            let first = keys.first.add(head * units * 4);
+            let queries = queries.add(head * ROWS * units);
+            let scores = scores.add(head * ROWS * BLOCK);
+            if BOTH {
+                let (mut low, mut high) = (zero, zero);
                 for unit in (0..units).step_by(16) {
-                    let (rows, queries) = (keys.first.add(half * 16 * keys.bytes + unit * 4), queries.add(unit));
-                    add_square::<PAIRS, ROWS>(&mut sums, (rows, keys.bytes), queries, units, ahead);
+                    let (rows, queries) = (first.add(unit * 4), queries.add(unit));
+                    add_square::<PAIRS, ROWS>(&mut low, (rows, keys.bytes), queries, units, ahead);
+                    ahead = ahead.wrapping_add(16 * LINE);
+                    let rows = rows.add(16 * keys.bytes);
+                    add_square::<PAIRS, ROWS>(&mut high, (rows, keys.bytes), queries, units, ahead);
                     ahead = ahead.wrapping_add(16 * LINE);
                 }
-                store(sums, scores.add(half * 16));
+                store(low, scores);
+                store(high, scores.add(16));
+            } else {
+                for half in 0..2 {
+                    let mut sums = zero;
+                    for unit in (0..units).step_by(16) {
+                        let rows = first.add(half * 16 * keys.bytes + unit * 4);
+                        add_square::<PAIRS, ROWS>(&mut sums, (rows, keys.bytes), queries.add(unit), units, ahead);
+                        ahead = ahead.wrapping_add(16 * LINE);
+                    }
+                    store(sums, scores.add(half * 16));
+                }
             }
         }
     }
@@ -269,45 +275,50 @@ unsafe fn all_values<const PAIRS: bool, const ROWS: usize, const WIDTH: usize>(
     unsafe {
         let mut ahead = values.ahead;
         let (size, per_unit) = if PAIRS { (2, 2) } else { (4, 1) };
-        for channel in (0..channels).step_by(16 * WIDTH) {
-            let at = sums.add(channel);
-            let mut sums = [[_mm512_setzero_ps(); WIDTH]; ROWS];
-            if !begin {
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        *sum = _mm512_loadu_ps(at.add(row * channels + 16 * i));
+        for head in 0..values.heads {
+            let weights = weights.add(head * ROWS * BLOCK);
+            for channel in (0..channels).step_by(16 * WIDTH) {
+                let at = sums.add(head * ROWS * channels + channel);
+                let mut sums = [[_mm512_setzero_ps(); WIDTH]; ROWS];
+                if !begin {
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            *sum = _mm512_loadu_ps(at.add(row * channels + 16 * i));
+                        }
                     }
                 }
-            }
-            let mut from = values.first.add(channel * size);
-            for unit in 0..units {
-                let mut lines = [_mm512_setzero_si512(); WIDTH];
-                for i in 0..WIDTH / 2 {
-                    let load = |at: *const u8| _mm512_loadu_si512(at.cast());
-                    let line = from.add(i * CHANNELS * size);
-                    if PAIRS {
-                        let (x, y) = (load(line), load(line.wrapping_add(values.bytes)));
-                        lines[2 * i] = _mm512_unpacklo_epi16(x, y);
-                        lines[2 * i + 1] = _mm512_unpackhi_epi16(x, y);
-                    } else {
-                        lines[2 * i] = load(line);
-                        lines[2 * i + 1] = load(line.add(LINE));
+                let mut from = values.first.add((head * channels + channel) * size);
+                for unit in 0..units {
+                    let mut lines = [_mm512_setzero_si512(); WIDTH];
+                    for i in 0..WIDTH / 2 {
+                        let load = |at: *const u8| _mm512_loadu_si512(at.cast());
+                        let line = from.add(i * CHANNELS * size);
+                        if PAIRS {
+                            let (x, y) = (load(line), load(line.wrapping_add(values.bytes)));
+                            lines[2 * i] = _mm512_unpacklo_epi16(x, y);
+                            lines[2 * i + 1] = _mm512_unpackhi_epi16(x, y);
+                        } else {
+                            lines[2 * i] = load(line);
+                            lines[2 * i + 1] = load(line.add(LINE));
+                        }
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(2 * i * LINE));
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add((2 * i + 1) * LINE));
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(2 * i * LINE).wrapping_sub(AGAIN));
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add((2 * i + 1) * LINE).wrapping_sub(AGAIN));
                     }
-                    _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(2 * i * LINE));
-                    _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add((2 * i + 1) * LINE));
-                }
-                ahead = ahead.wrapping_add(WIDTH * LINE);
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = *weights.add(row * BLOCK + unit);
-                    for (sum, line) in sums.iter_mut().zip(lines) {
-                        *sum = multiply_add::<PAIRS>(*sum, x, line);
+                    ahead = ahead.wrapping_add(WIDTH * LINE);
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let x = *weights.add(row * BLOCK + unit);
+                        for (sum, line) in sums.iter_mut().zip(lines) {
+                            *sum = multiply_add::<PAIRS>(*sum, x, line);
+                        }
                     }
+                    from = from.wrapping_add(per_unit * values.bytes);
                 }
-                from = from.wrapping_add(per_unit * values.bytes);
-            }
-            for (row, sums) in sums.iter().enumerate() {
-                for (i, &sum) in sums.iter().enumerate() {
-                    _mm512_storeu_ps(at.add(row * channels + 16 * i), sum);
+                for (row, sums) in sums.iter().enumerate() {
+                    for (i, &sum) in sums.iter().enumerate() {
+                        _mm512_storeu_ps(at.add(row * channels + 16 * i), sum);
+                    }
                 }
             }
         }
