@@ -14,7 +14,7 @@ mod softmax;
 
 use std::ops::Range;
 
-use super::elem::Elem;
+use super::elem::{Elem, seen_as_mut};
 use super::matmul::View;
 use super::prefetch::first_level;
 use crate::backend::AttentionArgs;
@@ -129,9 +129,7 @@ impl<'a> Memory<'a> {
     }
 
     fn units(&mut self, len: usize) -> &'a mut [u32] {
-        let piece = self.floats(len);
-        // SAFETY: any bits are a u32, of the size and alignment of an f32.
-        unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), piece.len()) }
+        seen_as_mut(self.floats(len))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::backend::Buffer;
 use crate::dtype::DType;
 
 /// A storage type of compute buffers; its conversions to and from `f32` are those of [`Element`].
-pub(crate) trait Elem: Element {
+pub(crate) trait Elem: Element + AnyBits {
     /// Its name at run time.
     const DTYPE: DType;
     /// A view as an operand of a matrix product.
@@ -60,6 +60,34 @@ macro_rules! with_elem {
     };
 }
 pub(crate) use with_elem;
+
+/// A number of which any bits are a value, so that scratch memory may hold now this one and now that one.
+///
+/// # Safety
+/// Just that, and nothing between the bits.
+pub(crate) unsafe trait AnyBits: Copy {}
+// SAFETY: as the trait says.
+unsafe impl AnyBits for f32 {}
+// SAFETY: as the trait says.
+unsafe impl AnyBits for bf16 {}
+// SAFETY: as the trait says.
+unsafe impl AnyBits for u32 {}
+
+/// Memory under its other name; what does not fill the last number is left out.
+pub(crate) fn seen_as<A: AnyBits, B: AnyBits>(memory: &[A]) -> &[B] {
+    // SAFETY: any bits are a `B`.
+    let (before, seen, _) = unsafe { memory.align_to() };
+    assert!(before.is_empty(), "memory is aligned to what it holds");
+    seen
+}
+
+/// [`seen_as`], to be written to.
+pub(crate) fn seen_as_mut<A: AnyBits, B: AnyBits>(memory: &mut [A]) -> &mut [B] {
+    // SAFETY: any bits are a `B`, and any of its are an `A`.
+    let (before, seen, _) = unsafe { memory.align_to_mut() };
+    assert!(before.is_empty(), "memory is aligned to what it holds");
+    seen
+}
 
 /// A buffer that several tasks write to, each its own part.
 #[derive(Clone, Copy)]

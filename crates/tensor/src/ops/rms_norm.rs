@@ -32,8 +32,7 @@ fn normalize(device: &Device, x: &Tensor) -> Tensor {
 
 impl Saved {
     /// The normalised rows.
-    #[allow(clippy::unused_self)]
-    pub(crate) fn again(&self, x: &Tensor) -> Tensor {
+    pub(crate) fn again(x: &Tensor) -> Tensor {
         normalize(x.device(), x)
     }
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::{Chunk, G, ROWS, tile};
 use crate::backend::{NllArgs, NllGradients};
 use crate::cpu::Cpu;
-use crate::cpu::elem::{Elem, Parts, input, output};
+use crate::cpu::elem::{Elem, Parts, input, output, seen_as_mut};
 use crate::cpu::matmul::{Ahead, Band, LeftRows, Micros, ROW, RightPanels, Scratch, Stretch, View, publish, stream};
 use crate::dtype::DType;
 
@@ -128,20 +128,6 @@ impl Plan {
     }
 }
 
-/// The other name of memory: numbers of 4 bytes as elements.
-fn elements<T: Elem>(memory: &mut [f32]) -> &mut [T] {
-    // SAFETY: `f32` or bf16, of which any bits are one; the alignment is no stricter.
-    unsafe { memory.align_to_mut::<T>() }.1
-}
-
-/// Elements as units.
-fn units<T: Elem>(memory: &mut [T]) -> &mut [u32] {
-    // SAFETY: any four bytes are a u32 and the reverse.
-    let (before, units, _) = unsafe { memory.align_to_mut::<u32>() };
-    assert!(before.is_empty(), "scratch is aligned to 4 bytes");
-    units
-}
-
 /// A chunk of rows and where things are.
 struct Pass<'a, T> {
     plan: &'a Plan,
@@ -192,7 +178,7 @@ impl Cpu {
         });
         pass.chunk.finish(&mut output::<f32>(args.nll)[pass.rows.clone()]);
         pass.finish_dx();
-        pass.head_gradient(&mut scaled[..count * channels], units(packed));
+        pass.head_gradient(&mut scaled[..count * channels], seen_as_mut::<_, u32>(packed));
     }
 }
 
@@ -206,7 +192,7 @@ impl<T: Elem> Pass<'_, T> {
         let (left, memory) = memory.split_at_mut(left);
         let (logits, memory) = memory.split_at_mut(logits);
         let (tile, memory) = memory.split_at_mut(tile);
-        let (left, panel) = (units(left), units(&mut memory[..panel]));
+        let (left, panel) = (seen_as_mut::<_, u32>(left), seen_as_mut::<_, u32>(&mut memory[..panel]));
         // Rows of the tile are rows of a left operand.
         let row_len = ROW * micros.per_unit();
         let bands = || (0..rows.len()).step_by(high).map(|top| top..rows.len().min(top + high));
@@ -240,7 +226,7 @@ impl<T: Elem> Pass<'_, T> {
                     rows: band.len(),
                 };
                 micros.multiply_band(Band::Rows(a), to_logits, logits, width, false, || ahead.step());
-                let tile = elements::<T>(&mut tile[band.start * ROW..]);
+                let tile = seen_as_mut::<_, T>(&mut tile[band.start * ROW..]);
                 for ((row, z), g) in band.zip(logits.chunks_mut(width)).zip(tile.chunks_mut(row_len)) {
                     let row = rows.start + row;
                     chunk.soften(row, &cols, z);
@@ -260,13 +246,13 @@ impl<T: Elem> Pass<'_, T> {
             let mut ahead = Ahead::new([next.stretch(&micros)], Micros::steps(&to_dx) * bands().count());
             for band in bands() {
                 let a = LeftRows {
-                    units: &units(&mut *tile)[band.start * ROW..],
+                    units: &seen_as_mut::<_, u32>(&mut *tile)[band.start * ROW..],
                     rows: band.len(),
                 };
                 let sums = &mut sums[band.start * wide..];
                 micros.multiply_band(Band::Rows(a), to_dx, sums, wide, start > begin, || ahead.step());
             }
-            let tile = elements::<T>(&mut *tile);
+            let tile = seen_as_mut::<_, T>(&mut *tile);
             let stride = plan.unit_stride(chunk.targets.len());
             let panel = &mut panel[..micros.units(rows.len()) * high];
             for col in cols.clone().step_by(high) {
@@ -276,7 +262,7 @@ impl<T: Elem> Pass<'_, T> {
                 let at = (col / high * stride + micros.units(rows.start)) * high * micros.per_unit();
                 // SAFETY: one task has these rows of these columns.
                 let to = unsafe { self.g.range(at..at + panel.len() * micros.per_unit()) };
-                stream(&micros, panel, units(to));
+                stream(&micros, panel, seen_as_mut::<_, u32>(to));
             }
         }
         publish();
@@ -350,7 +336,7 @@ impl<T: Elem> Pass<'_, T> {
         };
         let stride = plan.unit_stride(count) * high;
         // SAFETY: no task writes it any more.
-        let g: &[u32] = units(unsafe { self.g.range(0..plan.of_g(count) * micros.per_unit()) });
+        let g: &[u32] = seen_as_mut(unsafe { self.g.range(0..plan.of_g(count) * micros.per_unit()) });
         let add = self.gradients.accumulate_head || self.rows.start > 0;
         let dhead = Parts::new(output::<f32>(self.gradients.dhead));
         let panels = plan.padded.div_ceil(high);

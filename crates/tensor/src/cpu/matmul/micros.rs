@@ -18,6 +18,7 @@ use super::pack::{Encoding, pack_panels, pack_rows};
 use super::transpose::{self, transpose};
 use super::view::{Element, View};
 use super::{MatrixRef, Precision, prepare};
+use crate::cpu::elem::seen_as;
 use crate::cpu::isa::Isa;
 
 /// Units of k in a chunk of a left operand, and in a chain of additions.
@@ -194,14 +195,13 @@ impl Micros {
     /// Makes a right operand of `rows` rows of a left one: they are its rows along k, and `cols` of them its columns.
     pub(crate) fn pack_right_rows(&self, (left, cols): (&[u32], Range<usize>), rows: usize, dst: &mut [u32]) {
         if self.pairs() {
-            // SAFETY: a pair is two bf16, the lower one first, as x86 stores a u32.
-            let left = unsafe { std::slice::from_raw_parts(left.as_ptr().cast::<bf16>(), 2 * left.len()) };
-            let columns = View::strided(&left[cols.start..], cols.len(), rows, 1, 2 * ROW);
+            // A pair is two bf16, the lower one first, as x86 stores a u32.
+            let left = &seen_as::<_, bf16>(left)[cols.start..];
+            let columns = View::strided(left, cols.len(), rows, 1, 2 * ROW);
             self.pack_right(columns.into(), dst);
         } else {
-            // SAFETY: a unit is an f32.
-            let left = unsafe { std::slice::from_raw_parts(left.as_ptr().cast::<f32>(), left.len()) };
-            let columns = View::strided(&left[cols.start..], cols.len(), rows, 1, ROW);
+            let left = &seen_as::<_, f32>(left)[cols.start..];
+            let columns = View::strided(left, cols.len(), rows, 1, ROW);
             self.pack_right(columns.into(), dst);
         }
     }

@@ -17,7 +17,7 @@ use super::super::softmax::{Scores, Weights, asked_for, rows_of_probabilities};
 use super::super::{BLOCK, Memory, STEP, within};
 use super::Call;
 use super::rows::Running;
-use crate::cpu::elem::Elem;
+use crate::cpu::elem::{Elem, seen_as_mut};
 use crate::cpu::matmul::{CHAIN, Micros, Scratch};
 use crate::cpu::prefetch::{LINE, second_level};
 
@@ -194,7 +194,7 @@ impl<'a, T: Elem> Call<'a, T> {
         };
         let slab = |kv_head: usize| self.slab(sequence * heads + kv_head, 0..args.time);
         for (kv_head, queries) in room.queries.chunks_exact_mut(rows * units).enumerate() {
-            for (row, query) in elements::<T>(queries).chunks_exact_mut(dim).enumerate() {
+            for (row, query) in seen_as_mut::<_, T>(queries).chunks_exact_mut(dim).enumerate() {
                 let slab = slab(kv_head);
                 let (head, at) = slab.row(row);
                 query.copy_from_slice(&self.q[slab.group.query(head, at)]);
@@ -310,7 +310,7 @@ impl<'a, T: Elem> Call<'a, T> {
         let first = if keys.len() >= COUNT {
             rows.as_ptr()
         } else {
-            let tail = &mut elements::<T>(tail)[..COUNT * row];
+            let tail = &mut seen_as_mut::<_, T>(tail)[..COUNT * row];
             tail[..rows.len()].copy_from_slice(rows);
             tail[rows.len()..].fill(T::from_f32(0.0));
             tail.as_ptr()
@@ -334,13 +334,6 @@ impl<'a, T: Elem> Call<'a, T> {
             [k, v].map(|x| &x[at..at + keys.len() * row])
         })
     }
-}
-
-/// Units as the elements they hold.
-fn elements<T: Elem>(units: &mut [u32]) -> &mut [T] {
-    let len = size_of_val(units) / size_of::<T>();
-    // SAFETY: any bits are a number, f32 or bf16, and neither is larger than a unit or more aligned.
-    unsafe { std::slice::from_raw_parts_mut(units.as_mut_ptr().cast(), len) }
 }
 
 /// Sums of pairs come as the processor interleaves two rows: of 32 channels every other four first.
