@@ -1,5 +1,5 @@
 // The chat page: what is typed goes to /v1/chat/completions, what comes back is shown as it comes.
-// Text only ever enters the page as text.
+// Text only ever enters the page as text, an answer's with its marks: see `markdown.js`.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -51,7 +51,8 @@ class Answer {
         this.parts.push({ type: kind, text });
         this.border(last?.type, kind);
       }
-      this.place.append(text);
+      if (kind === "text") this.place.replaceChildren(...markdown(this.parts.at(-1).text));
+      else this.place.append(text);
     });
   }
 

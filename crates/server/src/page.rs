@@ -1,4 +1,4 @@
-//! The chat page: three files of `web/`, embedded, and what they show of the model.
+//! The chat page: the files of `web/`, embedded, and what they show of the model.
 
 use std::sync::Arc;
 
@@ -31,6 +31,13 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route(
             "/chat.js",
             file("text/javascript; charset=utf-8", include_str!("../../../web/chat.js")),
+        )
+        .route(
+            "/markdown.js",
+            file(
+                "text/javascript; charset=utf-8",
+                include_str!("../../../web/markdown.js"),
+            ),
         )
         .route(
             "/icon.svg",

@@ -152,6 +152,7 @@ fn the_page_is_served_with_a_strict_policy() {
     // All that it asks for is here, and nothing is inline or from elsewhere.
     for (path, kind) in [
         ("/chat.js", "text/javascript"),
+        ("/markdown.js", "text/javascript"),
         ("/chat.css", "text/css"),
         ("/icon.svg", "image/svg+xml"),
     ] {

@@ -1,0 +1,42 @@
+// Markdown as models write it, as far as a talk needs it: code, bold, italics, headings; all else stays as it was written.
+// Only elements that are made here, and text, ever come of it: no HTML, no links, no pictures.
+"use strict";
+
+/** A block of code and its language; one that is not closed yet goes to the end. */
+const FENCE = /^ {0,3}```([^`\n]*)\n([\s\S]*?)(?:^ {0,3}```[ \t]*(?:\n|$)|$(?![\s\S]))/gm;
+
+/** `code`, **bold**, *italics* and # headings. A star between spaces or between letters multiplies. */
+const MARKS =
+  /(?<!`)`([^`\n]+)`(?!`)|\*\*(?=[^\s*])([^*\n]+?)(?<=\S)\*\*|(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=\S)\*(?![\w*])|^#{1,6} +(.+)$/gm;
+
+/** A text without blocks, as nodes; `deep` for one that is marked itself. */
+function marked(text, deep = false) {
+  const nodes = [];
+  let at = 0;
+  for (const found of text.matchAll(MARKS)) {
+    const [all, code, bold, italics, heading] = found;
+    const made = document.createElement(code ? "code" : italics ? "em" : "strong");
+    const inner = code ?? bold ?? italics ?? heading;
+    made.append(...(code || deep ? [inner] : marked(inner, true)));
+    nodes.push(text.slice(at, found.index), made);
+    at = found.index + all.length;
+  }
+  return [...nodes, text.slice(at)];
+}
+
+/** A text as nodes. */
+function markdown(text) {
+  const nodes = [];
+  let at = 0;
+  for (const found of text.matchAll(FENCE)) {
+    const [all, language, code] = found;
+    const block = document.createElement("code");
+    block.className = "block";
+    block.dataset.language = language.trim();
+    block.append(code.replace(/\n$/, ""));
+    nodes.push(...marked(text.slice(at, found.index).replace(/\n+$/, "")), block);
+    at = found.index + all.length;
+  }
+  const rest = text.slice(at);
+  return [...nodes, ...marked(at > 0 ? rest.replace(/^\n+/, "") : rest)];
+}
