@@ -133,6 +133,27 @@ fn random_tile(state: &mut u64) -> Tile {
     })
 }
 
+/// Zeros, denormals, and the smallest numbers that are none.
+const TINY: [u16; 6] = [0x0000, 0x0001, 0x0040, 0x007f, 0x0080, 0x00ff];
+/// The greatest numbers, infinity, not-a-number.
+const HUGE: [u16; 4] = [0x7f00, 0x7f7f, 0x7f80, 0x7fc0];
+
+/// The same, but in row `r` one of `edges(r).1` numbers, on average, is one of `edges(r).0`, of either sign.
+fn extreme_tile(state: &mut u64, edges: impl Fn(usize) -> (&'static [u16], usize)) -> Tile {
+    let mut tile = random_tile(state);
+    for (row, bytes) in tile.iter_mut().enumerate() {
+        let (edges, odds) = edges(row);
+        for (i, bf16) in bytes.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            let draw = (usize::from(u16::from_le_bytes(*bf16)) * 40_503 + 977 * i) >> 5;
+            if draw.is_multiple_of(odds) {
+                let edge = edges[draw / odds % edges.len()];
+                *bf16 = (edge | u16::from(bf16[1] & 0x80) << 8).to_le_bytes();
+            }
+        }
+    }
+    tile
+}
+
 fn floats(state: &mut u64) -> Tile {
     let mut tile = random_tile(state);
     for row in &mut tile {
@@ -219,8 +240,19 @@ fn instructions_do_what_the_emulator_computes() {
     }
     let before_all = amx::executed();
     let mut state = 2;
-    for (rows, units, cols) in [(16, 16, 16), (3, 16, 16), (16, 5, 16), (1, 1, 1), (9, 2, 11)] {
-        let (before, a, b) = (floats(&mut state), random_tile(&mut state), random_tile(&mut state));
+    let shapes = [(16, 16, 16), (3, 16, 16), (16, 5, 16), (1, 1, 1), (9, 2, 11)];
+    for (rows, units, cols, extreme) in shapes
+        .into_iter()
+        .flat_map(|(m, k, n)| [(m, k, n, false), (m, k, n, true)])
+    {
+        let (before, a, b) = if extreme {
+            // Rows of tiny results, of some tiny terms, of some overflow, and of rare overflow.
+            let by_row = |row| [(&TINY[..], 1), (&TINY, 8), (&HUGE, 64), (&HUGE, 512)][row % 4];
+            let mut tile = |edges: &dyn Fn(usize) -> (&'static [u16], usize)| extreme_tile(&mut state, edges);
+            (tile(&by_row), tile(&by_row), tile(&|_| (&TINY, 16)))
+        } else {
+            (floats(&mut state), random_tile(&mut state), random_tile(&mut state))
+        };
         let mut expected = before;
         dot(&mut expected, &a, &b, rows, units, cols);
         let mut config = [0_u8; 64];
@@ -252,14 +284,20 @@ fn instructions_do_what_the_emulator_computes() {
         }
         assert_eq!((config[0], config[48]), (1, rows as u8));
         for row in 0..16 {
-            let (inside, outside) = found[row].split_at(4 * cols);
+            let outside = &found[row][4 * cols..];
             if row < rows {
-                assert!(inside == &expected[row][..4 * cols], "{rows} {units} {cols}: row {row}");
+                for col in 0..cols {
+                    let (found, expected) = (element(&found, row, col), element(&expected, row, col));
+                    assert!(
+                        found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(),
+                        "{rows} {units} {cols}: {row} {col}: {found:e}, not {expected:e}"
+                    );
+                }
                 assert!(outside == &before[row][4 * cols..], "columns beyond the tile");
             } else {
                 assert!(found[row] == before[row], "rows beyond the tile");
             }
         }
     }
-    assert_eq!(amx::executed() - before_all, if in_hardware { 0 } else { 5 * 8 });
+    assert_eq!(amx::executed() - before_all, if in_hardware { 0 } else { 2 * 5 * 8 });
 }

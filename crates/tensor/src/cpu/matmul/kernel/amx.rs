@@ -27,7 +27,8 @@
 //! fused multiply-adds plus the odd elements'. It flushes denormals to zero, as does the dot product of AVX-512.
 //!
 //! There are no intrinsics for this on stable Rust, hence the assembly. **It has not run on a processor with AMX yet:**
-//! the tests execute its instructions in software (`tests/amx`), and its speed is unknown.
+//! the tests execute its instructions in software (`tests/amx`), and somebody else's emulation of a whole machine under Linux
+//! agrees with them (LOG.md); its speed is unknown.
 
 use std::arch::asm;
 
@@ -57,8 +58,8 @@ pub(super) const BF16: Kernel = Kernel {
     nr: NR,
     by_rows: &BY_ROWS,
     by_k: &[],
-    // A panel of A stays in the nearest cache while panels of B go through it.
     direct: &[],
+    // A panel of A stays in the nearest cache while panels of B go through it.
     max_k: 128,
     tiles: Some(Tiles {
         step: SIDE,
