@@ -37,7 +37,7 @@ use half::bf16;
 
 use self::blocking::{MAX_COLS, MAX_ROWS};
 use self::epilogue::Output;
-pub(crate) use self::epilogue::{EachTile, Epilogue, Tile};
+pub(crate) use self::epilogue::{EachTile, Epilogue, Tile, store_row};
 use self::kernel::Kernel;
 pub(crate) use self::kernel::Session;
 pub(crate) use self::micros::{

@@ -1,8 +1,11 @@
 //! The arithmetic of a row of logits in the cache: soft cap, exponential, and the slope of the cap, in one pass.
 
+use std::f32::consts::LOG2_E;
+
 use crate::cpu::elem::Elem;
 use crate::cpu::isa::Isa;
 use crate::cpu::math::{exp, max, sum_by, tanh};
+use crate::cpu::matmul::{ViewMut, store_row};
 
 /// Soft caps up to here keep `eˡ` and its sums inside the range of `f32`, whatever the largest logit.
 const BOUND: f32 = 40.0;
@@ -50,25 +53,20 @@ fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `eˣ` for `|x| ≤ 87`: `2ⁿ·eʳ`, a polynomial of least relative error (3·10⁻⁹) for `r` within ±½·ln 2.
+/// `2^(x·factor)` for exponents within ±125: `2ⁿ·2ʳ`, a polynomial of least relative error (2·10⁻⁹) for `r` within ±½.
 #[inline(always)]
-fn exp_near<const FUSED: bool>(x: f32) -> f32 {
+fn exp2_near<const FUSED: bool>(x: f32, factor: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5·2²³
-    let shifted = multiply_add::<FUSED>(x, std::f32::consts::LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = if FUSED {
-        // The product is exact, and what `ln 2` has been rounded by is less than `n` can make large.
-        n.mul_add(-std::f32::consts::LN_2, x)
-    } else {
-        x - n * 0.693_359_4 - n * -2.121_944_4e-4
-    };
-    let mut p = multiply_add::<FUSED>(1.381_46e-3, r, 8.368_717e-3);
-    p = multiply_add::<FUSED>(p, r, 4.166_839e-2);
-    p = multiply_add::<FUSED>(p, r, 1.666_652_1e-1);
-    p = multiply_add::<FUSED>(p, r, 0.499_999_94);
-    let y = multiply_add::<FUSED>(p, r * r, r) + 1.0;
-    let scale = (shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits());
-    y * f32::from_bits(scale)
+    let shifted = multiply_add::<FUSED>(x, factor, ROUND);
+    let r = multiply_add::<FUSED>(x, factor, -(shifted - ROUND));
+    let mut p = multiply_add::<FUSED>(1.535_336_2e-4, r, 1.339_887_4e-3);
+    p = multiply_add::<FUSED>(p, r, 9.618_437e-3);
+    p = multiply_add::<FUSED>(p, r, 5.550_332_5e-2);
+    p = multiply_add::<FUSED>(p, r, 2.402_264_8e-1);
+    p = multiply_add::<FUSED>(p, r, std::f32::consts::LN_2);
+    p = multiply_add::<FUSED>(p, r, 1.0);
+    // What is left of `n` in the lowest bits goes to the exponent.
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
 /// `tanh u` for `|u| ≤ 1` by a polynomial of least relative error (5·10⁻⁸).
@@ -99,13 +97,13 @@ fn capped<const FUSED: bool>(z: &mut [f32], cap: f32) -> f32 {
     }
     let inside = largest.iter().chain(rest).all(|z| z.abs() <= cap);
     if inside {
-        let inverse = 1.0 / cap;
+        let (inverse, exponent) = (1.0 / cap, cap * LOG2_E);
         each(
             z,
             #[inline(always)]
             |z| {
                 let t = tanh_near::<FUSED>(z * inverse);
-                let e = exp_near::<FUSED>(cap * t);
+                let e = exp2_near::<FUSED>(t, exponent);
                 (e, e * multiply_add::<FUSED>(-t, t, 1.0))
             },
         )
@@ -116,8 +114,8 @@ fn capped<const FUSED: bool>(z: &mut [f32], cap: f32) -> f32 {
             z,
             #[inline(always)]
             |z| {
-                let r = 1.0 / (1.0 + exp_near::<FUSED>((z * double).clamp(-60.0, 60.0)));
-                let e = exp_near::<FUSED>(multiply_add::<FUSED>(-2.0 * cap, r, cap));
+                let r = 1.0 / (1.0 + exp2_near::<FUSED>((z * double).clamp(-60.0, 60.0), LOG2_E));
+                let e = exp2_near::<FUSED>(multiply_add::<FUSED>(-2.0 * cap, r, cap), LOG2_E);
                 let four = 4.0 * r;
                 (e, e * multiply_add::<FUSED>(-four, r, four))
             },
@@ -167,14 +165,8 @@ fn by_peak(z: &mut [f32], softcap: Option<f32>) -> Softened {
 
 /// Stores in the compute type.
 pub(super) fn round<T: Elem>(isa: Isa, from: &[f32], to: &mut [T]) {
-    isa.vectorize(
-        #[inline(always)]
-        || {
-            for (to, &from) in to.iter_mut().zip(from) {
-                *to = T::from_f32(from);
-            }
-        },
-    );
+    let cols = to.len();
+    store_row(isa, from, &T::matrix_mut(ViewMut::row_major(to, 1, cols)));
 }
 
 /// `g ·= factor`.

@@ -39,10 +39,18 @@ fn even(len: usize, most: usize, step: usize) -> usize {
     len.div_ceil(parts).next_multiple_of(step).max(step)
 }
 
-/// `(rows, columns)` of the tiles of C for `units` of k. Where both operands have to be packed, tiles are as long as can be in
-/// the shorter direction of C: then only that operand is shared, and each tile packs its part of the larger one in its own
-/// worker's cache.
-pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel, packs_both: bool) -> (usize, usize) {
+/// `(rows, columns)` of the tiles of C for `units` of k.
+///
+/// Where both operands have to be packed, tiles are as long as can be in the shorter direction of C: then only that operand
+/// is shared, and each tile packs its part of the larger one in its own worker's cache. Where only B has to be, tiles are as high
+/// as can be, so that few pack the same.
+pub(super) fn tile_shape(
+    m: usize,
+    n: usize,
+    units: usize,
+    kernel: &Kernel,
+    (packs_a, packs_b): (bool, bool),
+) -> (usize, usize) {
     let mut rows = even(m, MAX_ROWS / kernel.mr * kernel.mr, kernel.mr);
     if m <= FEW_ROWS {
         let most = FEW_ROWS_TILE * (1 + m / 8) / units.max(1);
@@ -50,7 +58,11 @@ pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel, pack
     }
     let mut cols = even(n, MAX_COLS, kernel.nr);
     while m.div_ceil(rows) * n.div_ceil(cols) < ENOUGH_TILES && rows.min(m) * cols.min(n) * units > SMALL_TILE {
-        let rows_first = if packs_both { m >= n } else { rows > cols };
+        let rows_first = match (packs_a, packs_b) {
+            (true, true) => m >= n,
+            (false, true) => false,
+            _ => rows > cols,
+        };
         if rows_first && rows > kernel.mr {
             rows = even(m, rows / 2, kernel.mr);
         } else if cols > kernel.nr {
@@ -64,12 +76,18 @@ pub(super) fn tile_shape(m: usize, n: usize, units: usize, kernel: &Kernel, pack
     (rows, cols)
 }
 
-/// The side of the square tiles of a symmetric product: at least four in a column, so that little more than half of
-/// C is computed.
-pub(super) fn square_tile(m: usize) -> usize {
+/// Rows and columns of the tiles of a symmetric product: where one is as high as C, narrow strips, of which each packs its
+/// columns once; else squares, at least four in a column, so that few reach above the diagonal.
+pub(super) fn symmetric_tile(m: usize, kernel: &Kernel) -> (usize, usize) {
     // A multiple of the height and width of every microkernel.
     const STEP: usize = 96;
-    even(m.div_ceil(4), MAX_COLS, STEP).min(MAX_COLS)
+    const STRIPS: usize = 12;
+    let rows = m.next_multiple_of(kernel.mr);
+    if rows <= MAX_ROWS {
+        return (rows.max(kernel.mr), even(m, m.div_ceil(STRIPS), kernel.nr));
+    }
+    let side = even(m.div_ceil(4), MAX_COLS, STEP).min(MAX_COLS);
+    (side, side)
 }
 
 /// Units of a slab of packed operands. Two of them are read while they are written and should stay in the caches.
@@ -151,8 +169,8 @@ mod tests {
                 for m in [1, 3, 5, 64, 167, 169, 384, 1000, 16384] {
                     for n in [1, 31, 33, 384, 1536, 32768] {
                         for units in [1, 64, 384, 8192] {
-                            for packs_both in [false, true] {
-                                let (rows, cols) = tile_shape(m, n, units, kernel, packs_both);
+                            for packs in [(false, false), (false, true), (true, true)] {
+                                let (rows, cols) = tile_shape(m, n, units, kernel, packs);
                                 assert!(rows.is_multiple_of(kernel.mr) && (1..=MAX_ROWS).contains(&rows));
                                 assert!(cols.is_multiple_of(kernel.nr) && (1..=MAX_COLS).contains(&cols));
                             }
@@ -175,7 +193,7 @@ mod tests {
                     for n in [1, 384, 1536, 9000, 32768, 65536] {
                         for units in [1, 192, 256, 2000, 8192, 100_000] {
                             for can_share in [(true, true), (true, false), (false, true), (false, false)] {
-                                let tile = tile_shape(m, n, units, kernel, can_share == (true, true));
+                                let tile = tile_shape(m, n, units, kernel, can_share);
                                 let Some(cut) = cut((m, n), units, kernel, tile, can_share) else {
                                     continue;
                                 };

@@ -157,6 +157,14 @@ unsafe fn store(isa: Isa, epilogue: Epilogue, sums: &[f32], c: &MatrixMut<'_>, r
     }
 }
 
+/// Stores a row of sums in the type of the only row of `c`, rounded as the results of products are.
+pub(crate) fn store_row(isa: Isa, sums: &[f32], c: &MatrixMut<'_>) {
+    let (rows, cols) = c.shape();
+    assert!(rows == 1 && sums.len() >= cols);
+    // SAFETY: the caller has lent the row.
+    unsafe { store(isa, Epilogue::STORE, sums, c, 0, 0..cols) };
+}
+
 /// Columns and rows that [`mirror`] takes at a time.
 const WIDTH: usize = 16;
 
@@ -195,7 +203,7 @@ unsafe fn mirror(
 fn store_f32(isa: Isa, epilogue: Epilogue, sums: &[f32], c: &mut [f32]) {
     isa.vectorize(
         #[inline(always)]
-        || store_row(epilogue, sums, c),
+        || store_each(epilogue, sums, c),
     );
 }
 
@@ -204,16 +212,16 @@ fn store_bf16(isa: Isa, epilogue: Epilogue, sums: &[f32], c: &mut [bf16]) {
     if isa.has_bf16_dot() {
         assert!(sums.len() >= c.len());
         // SAFETY: a product at this level runs where the CPU has it, see `Product::new`.
-        return unsafe { store_row_bf16(epilogue, sums, c) };
+        return unsafe { store_each_bf16(epilogue, sums, c) };
     }
     isa.vectorize(
         #[inline(always)]
-        || store_row(epilogue, sums, c),
+        || store_each(epilogue, sums, c),
     );
 }
 
 #[inline(always)]
-fn store_row<T: Element>(epilogue: Epilogue, sums: &[f32], c: &mut [T]) {
+fn store_each<T: Element>(epilogue: Epilogue, sums: &[f32], c: &mut [T]) {
     let Epilogue { alpha, accumulate } = epilogue;
     if accumulate {
         for (c, x) in c.iter_mut().zip(sums) {
@@ -226,14 +234,14 @@ fn store_row<T: Element>(epilogue: Epilogue, sums: &[f32], c: &mut [T]) {
     }
 }
 
-/// [`store_row`] with the conversion of AVX512-BF16. It rounds as [`Element`] does, and makes numbers too small for a
+/// [`store_each`] with the conversion of AVX512-BF16. It rounds as [`Element`] does, and makes numbers too small for a
 /// normal float zero.
 ///
 /// # Safety
 /// The CPU has these features; there are as many sums as elements.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn store_row_bf16(epilogue: Epilogue, sums: &[f32], c: &mut [bf16]) {
+unsafe fn store_each_bf16(epilogue: Epilogue, sums: &[f32], c: &mut [bf16]) {
     use std::arch::x86_64::{
         __m256bh, __m256i, __m512bh, __m512i, _mm256_loadu_si256, _mm256_mask_storeu_epi16, _mm256_maskz_loadu_epi16,
         _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh,

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::blocking::{Cut, cut, k_block, square_tile, tile_shape};
+use super::blocking::{Cut, cut, k_block, symmetric_tile, tile_shape};
 use super::epilogue::Output;
 use super::kernel::{A_STRIDE, Format, Kernel, Session, Sums};
 use super::pack::{Encoding, pack_panels, pack_rows};
@@ -115,11 +115,10 @@ impl<'a> Product<'a> {
     /// Rows and columns of its tiles.
     pub(super) fn tile_shape(&self) -> (usize, usize) {
         if let Output::Symmetric(..) = self.output {
-            let side = square_tile(self.m);
-            (side, side)
+            symmetric_tile(self.m, self.kernel)
         } else {
-            let packs_both = self.a.rows_side_by_side() && matches!(self.b, Rhs::Plain(_));
-            tile_shape(self.m, self.n, self.units(), self.kernel, packs_both)
+            let packs = (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)));
+            tile_shape(self.m, self.n, self.units(), self.kernel, packs)
         }
     }
 
@@ -219,6 +218,14 @@ impl<'a> Product<'a> {
             for top in (0..rows.len()).step_by(kernel.mr) {
                 let band = top..rows.len().min(top + kernel.mr);
                 let in_c = rows.start + band.start..rows.start + band.end;
+                // Of a symmetric product only what reaches below the diagonal is wanted.
+                let width = match self.output {
+                    Output::Symmetric(..) => stride.min(in_c.end.saturating_sub(cols.start).next_multiple_of(nr)),
+                    _ => stride,
+                };
+                if width == 0 {
+                    continue;
+                }
                 // Sums of a single block go to the output at once: all bands use the same memory, which stays in the
                 // nearest cache.
                 let from = if last && start == 0 { 0 } else { top };
@@ -262,7 +269,7 @@ impl<'a> Product<'a> {
                 });
                 // SAFETY: `Product::new` checked the level; the sums have these rows of `stride`, and that part of C is the
                 // caller's.
-                unsafe { panels.multiply(&mut session, kernel, (band.len(), stride), to, rounded) };
+                unsafe { panels.multiply(&mut session, kernel, (band.len(), width), to, rounded) };
                 if last && !taken {
                     finish(in_c, sums);
                 }
