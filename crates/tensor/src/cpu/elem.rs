@@ -97,7 +97,7 @@ pub(crate) struct Parts<'a, T> {
     life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: tasks reach the elements only through `range`, whose contract keeps parts disjoint.
+// SAFETY: tasks reach the elements only through `range` and `part`, whose contracts keep parts disjoint.
 unsafe impl<T: Send> Sync for Parts<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Parts<'_, T> {}

@@ -2,8 +2,8 @@
 //!
 //! A and B are views with any strides, in f32 or bf16; sums are f32; C is f32 or
 //! bf16. C is cut into tiles, each computed by one worker from start to end: block by block
-//! of k, A and B are packed into the worker's scratch memory, and microkernels
-//! add their product to the tile. B may also come packed once for many products.
+//! of k, B is packed into the worker's scratch memory, A too where the microkernels cannot read it
+//! where it lies, and they add the product to the tile. B may also come packed once for many products.
 //!
 //! Architecture Invariant: element `(i, j)` of the product has the same bits
 //! whatever the number of threads, the other rows and columns, the strides, and

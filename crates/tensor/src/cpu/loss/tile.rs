@@ -65,7 +65,8 @@ fn exp2_near<const FUSED: bool>(x: f32, factor: f32) -> f32 {
     p = multiply_add::<FUSED>(p, r, 2.402_264_8e-1);
     p = multiply_add::<FUSED>(p, r, std::f32::consts::LN_2);
     p = multiply_add::<FUSED>(p, r, 1.0);
-    // What is left of `n` in the lowest bits goes to the exponent.
+    // What is left of `n` in the lowest bits goes to the exponent. What is not a number stays so: those that the CPU makes have
+    // zeros in the bits that this moves.
     f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
@@ -166,7 +167,7 @@ fn by_peak(z: &mut [f32], softcap: Option<f32>) -> Softened {
 /// Stores in the compute type.
 pub(super) fn round<T: Elem>(isa: Isa, from: &[f32], to: &mut [T]) {
     let cols = to.len();
-    store_row(isa, from, &T::matrix_mut(ViewMut::row_major(to, 1, cols)));
+    store_row(isa, from, &mut T::matrix_mut(ViewMut::row_major(to, 1, cols)));
 }
 
 /// `g ·= factor`.
@@ -175,4 +176,23 @@ pub(super) fn rescale<T: Elem>(isa: Isa, g: &mut [T], factor: f32) {
         #[inline(always)]
         || g.iter_mut().for_each(|g| *g = T::from_f32(g.to_f32() * factor)),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        for isa in Isa::supported() {
+            for (cap, size) in [(Some(15.0), 1.0), (Some(15.0), 100.0), (None, 1.0)] {
+                for nan in [f32::NAN, -f32::NAN, f32::INFINITY - f32::INFINITY] {
+                    let mut z: [f32; 35] = std::array::from_fn(|i| size * (i as f32 - 17.0) / 17.0);
+                    z[3] = nan;
+                    assert!(soften(isa, &mut z, cap).sum.is_nan(), "{isa:?} {cap:?} {size}");
+                    assert!(z[3].is_nan(), "{isa:?} {cap:?} {size}");
+                }
+            }
+        }
+    }
 }

@@ -84,7 +84,7 @@ pub(super) fn symmetric_tile(m: usize, kernel: &Kernel) -> (usize, usize) {
     const STRIPS: usize = 12;
     let rows = m.next_multiple_of(kernel.mr);
     if rows <= MAX_ROWS {
-        return (rows.max(kernel.mr), even(m, m.div_ceil(STRIPS), kernel.nr));
+        return (rows.max(kernel.mr), even(m, m.div_ceil(STRIPS).max(1), kernel.nr));
     }
     let side = even(m.div_ceil(4), MAX_COLS, STEP).min(MAX_COLS);
     (side, side)
@@ -166,13 +166,18 @@ mod tests {
                     continue;
                 };
                 assert!(MAX_COLS.is_multiple_of(kernel.nr) && kernel.max_k <= MAX_K);
+                let fits = |(rows, cols): (usize, usize)| {
+                    assert!(rows.is_multiple_of(kernel.mr) && (1..=MAX_ROWS).contains(&rows));
+                    assert!(cols.is_multiple_of(kernel.nr) && (1..=MAX_COLS).contains(&cols));
+                };
+                for m in (0..=500).chain([1000, 16384]) {
+                    fits(symmetric_tile(m, kernel));
+                }
                 for m in [1, 3, 5, 64, 167, 169, 384, 1000, 16384] {
                     for n in [1, 31, 33, 384, 1536, 32768] {
                         for units in [1, 64, 384, 8192] {
-                            for packs in [(false, false), (false, true), (true, true)] {
-                                let (rows, cols) = tile_shape(m, n, units, kernel, packs);
-                                assert!(rows.is_multiple_of(kernel.mr) && (1..=MAX_ROWS).contains(&rows));
-                                assert!(cols.is_multiple_of(kernel.nr) && (1..=MAX_COLS).contains(&cols));
+                            for packs in [(false, false), (false, true), (true, false), (true, true)] {
+                                fits(tile_shape(m, n, units, kernel, packs));
                             }
                         }
                     }

@@ -158,10 +158,10 @@ unsafe fn store(isa: Isa, epilogue: Epilogue, sums: &[f32], c: &MatrixMut<'_>, r
 }
 
 /// Stores a row of sums in the type of the only row of `c`, rounded as the results of products are.
-pub(crate) fn store_row(isa: Isa, sums: &[f32], c: &MatrixMut<'_>) {
+pub(crate) fn store_row(isa: Isa, sums: &[f32], c: &mut MatrixMut<'_>) {
     let (rows, cols) = c.shape();
-    assert!(rows == 1 && sums.len() >= cols);
-    // SAFETY: the caller has lent the row.
+    assert!(isa.is_supported() && rows == 1 && sums.len() >= cols);
+    // SAFETY: the view is lent exclusively.
     unsafe { store(isa, Epilogue::STORE, sums, c, 0, 0..cols) };
 }
 
@@ -211,7 +211,7 @@ fn store_bf16(isa: Isa, epilogue: Epilogue, sums: &[f32], c: &mut [bf16]) {
     #[cfg(target_arch = "x86_64")]
     if isa.has_bf16_dot() {
         assert!(sums.len() >= c.len());
-        // SAFETY: a product at this level runs where the CPU has it, see `Product::new`.
+        // SAFETY: a level in use is one that the CPU has, see `Product::new` and `store_row`.
         return unsafe { store_each_bf16(epilogue, sums, c) };
     }
     isa.vectorize(

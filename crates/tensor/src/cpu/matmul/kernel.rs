@@ -69,6 +69,7 @@ pub(super) struct Sums {
 
 /// A bf16 C that finished sums are rounded to.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Rounded {
     pub(super) first: *mut bf16,
     /// From one row to the next.
@@ -79,7 +80,7 @@ pub(super) struct Rounded {
 
 /// As [`Micro`], for rows of A that lie as many units apart as stands beside A. With a last argument, which only kernels of
 /// pairs heed, the sums are finished and go there; those that they are added to are only read.
-pub(super) type Direct = unsafe fn(usize, (*const u32, usize), *const u32, Sums, Option<Rounded>);
+pub(super) type Strided = unsafe fn(usize, (*const u32, usize), *const u32, Sums, Option<Rounded>);
 
 /// The microkernels of an instruction set for one format.
 pub(super) struct Kernel {
@@ -91,8 +92,9 @@ pub(super) struct Kernel {
     pub(super) by_rows: &'static [Micro],
     /// `by_k[h - 1]` has height h and reads A as `[unit][mr]`. Empty: A is always packed by rows.
     pub(super) by_k: &'static [Micro],
-    /// `direct[h - 1]` has height h and reads A where it lies. Empty: A has to be packed, and finished sums to be rounded apart.
-    pub(super) direct: &'static [Direct],
+    /// `strided[h - 1]` has height h and reads A where it lies. Empty: finished sums have to be rounded apart,
+    /// and A to be packed where there are no `tiles` either.
+    pub(super) strided: &'static [Strided],
     /// The longest block of k, in units.
     pub(super) max_k: usize,
     /// For kernels on tile registers.
@@ -183,14 +185,14 @@ pub(super) fn find(isa: Isa, format: Format) -> Option<&'static Kernel> {
     }
 }
 
-/// The table of one microkernel for all heights: `heights!(micro, row, step; 1 2 3)`, of a [`Direct`] one
+/// The table of one microkernel for all heights: `heights!(micro, row, step; 1 2 3)`, of a [`Strided`] one
 /// `heights!(micro; 1 2 3)`.
 macro_rules! heights {
     ($micro:ident, $row:expr, $step:expr; $($height:literal)*) => {
         &[$($micro::<$height, { $row }, { $step }> as $crate::cpu::matmul::kernel::Micro),*]
     };
     ($micro:ident; $($height:literal)*) => {
-        &[$($micro::<$height> as $crate::cpu::matmul::kernel::Direct),*]
+        &[$($micro::<$height> as $crate::cpu::matmul::kernel::Strided),*]
     };
 }
 use heights;

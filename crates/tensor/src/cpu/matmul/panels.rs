@@ -106,7 +106,7 @@ impl Panels<'_> {
                 // SAFETY: inside the sums' first row.
                 (b.as_ptr(), unsafe { first.add(left) })
             });
-            let direct = |a: *const u32, row: usize| {
+            let strided = |a: *const u32, row: usize| {
                 for (panel, (b, first)) in columns.clone().enumerate() {
                     let sums = Sums { first, stride, add };
                     let c = c.map(|c| Rounded {
@@ -114,9 +114,11 @@ impl Panels<'_> {
                         ..c
                     });
                     // SAFETY: see below.
-                    unsafe { kernel.direct[height - 1](units.len(), (a, row), b, sums, c) };
+                    unsafe { kernel.strided[height - 1](units.len(), (a, row), b, sums, c) };
                 }
             };
+            let takes_c = !kernel.strided.is_empty() && !matches!(self.a, Left::ByK(_));
+            debug_assert!(c.is_none() || takes_c, "nobody would write C");
             // SAFETY, for all calls of microkernels below: the level and the sums are the caller's promise; the slices have
             // the extents that the kernel reads.
             match self.a {
@@ -129,8 +131,8 @@ impl Panels<'_> {
                 }
                 Left::ByRows(a) => {
                     let a = &a[units.start..][..(height - 1) * A_STRIDE + units.len()];
-                    if !kernel.direct.is_empty() {
-                        direct(a.as_ptr(), A_STRIDE);
+                    if !kernel.strided.is_empty() {
+                        strided(a.as_ptr(), A_STRIDE);
                         continue;
                     }
                     for (b, c) in columns {
@@ -141,7 +143,7 @@ impl Panels<'_> {
                 Left::InPlace(a, row) => {
                     let a = &a[units.start..][..(height - 1) * row + units.len()];
                     let Some(tiles) = kernel.tiles else {
-                        direct(a.as_ptr(), row);
+                        strided(a.as_ptr(), row);
                         continue;
                     };
                     let row = row * size_of::<u32>();

@@ -79,7 +79,7 @@ impl<'a> Product<'a> {
     /// Rows that would evict one another are packed: a multiple of a page apart, for tile registers, which read sixteen at
     /// once, of half a page.
     fn in_place(&self) -> Option<(&[u32], usize)> {
-        let apart = match (self.kernel.tiles, self.kernel.direct) {
+        let apart = match (self.kernel.tiles, self.kernel.strided) {
             (Some(_), _) => 2048,
             (None, []) => return None,
             _ => 4096,
@@ -97,7 +97,7 @@ impl<'a> Product<'a> {
 
     /// Whether the microkernels round finished sums to a bf16 C.
     fn rounds(&self) -> bool {
-        self.format() == Format::Bf16Pairs && !self.kernel.direct.is_empty() && !self.a_by_k()
+        self.format() == Format::Bf16Pairs && !self.kernel.strided.is_empty() && !self.a_by_k()
     }
 
     /// How it is cut up if its tiles gain by sharing operands: those that cost something to pack.

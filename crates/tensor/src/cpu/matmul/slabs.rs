@@ -306,3 +306,35 @@ impl<'p, 'm> Region<'p, 'm> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_of_a_slab_is_given_to_somebody_once() {
+        for threads in [1, 2, 7, MOST_SHARES, MOST_SHARES + 8] {
+            for (tiles, packs) in [(0, 0), (0, 5), (1, 0), (3, 2), (40, 0), (37, 101)] {
+                // Workers as they come, and one that does everything.
+                for stride in [0, 1, 5] {
+                    let turns = Turns::new(threads, tiles, packs);
+                    let mut given: Vec<_> = (0..tiles + packs).map(|i| turns.take(i * stride % threads)).collect();
+                    given.sort_unstable();
+                    assert!(
+                        given.into_iter().eq(0..tiles + packs),
+                        "{threads} {tiles} {packs} {stride}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_gets_its_tiles_again() {
+        let tiles_of = |worker| {
+            let turns = Turns::new(3, 12, 6);
+            [(); 4].map(|()| turns.take(worker))
+        };
+        assert_eq!([0, 1, 2].map(tiles_of), [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]);
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Packing a block of keys pays where many queries use it. Here a step of [`STEP`] keys is transposed in registers and multiplied
 //! at once, head after head, before the next keys are touched; values likewise. What will be read next is asked
-//! for line by line, a fixed distance ahead. Every sum is the same chain as in `block.rs`, so the results have the same bits.
+//! for line by line, some KiB ahead and once more a few KiB behind that. Every sum is the same chain as in `block.rs`, so the results have the same bits.
 //!
 //! Must never know instructions.
 
@@ -26,6 +26,7 @@ use crate::cpu::prefetch::{LINE, second_level};
 const AHEAD: usize = 16 << 10;
 /// So far behind that, it is asked for once more: a processor that is asked for more than it can wait for forgets some, and each of those
 /// would be waited for alone.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 const AGAIN: usize = 8 << 10;
 /// Rows of values at a time: nearly the order of memory, and yet enough to keep sums in registers for a while.
 const VALUES: usize = 8;

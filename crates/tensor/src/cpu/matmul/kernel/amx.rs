@@ -58,7 +58,7 @@ pub(super) const BF16: Kernel = Kernel {
     nr: NR,
     by_rows: &BY_ROWS,
     by_k: &[],
-    direct: &[],
+    strided: &[],
     // A panel of A stays in the nearest cache while panels of B go through it.
     max_k: 128,
     tiles: Some(Tiles {

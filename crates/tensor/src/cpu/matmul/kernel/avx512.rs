@@ -18,7 +18,7 @@ pub(super) const F32: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro_f32, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_f32, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
-    direct: heights!(direct_f32; 1 2 3 4 5 6 7 8 9 10 11 12),
+    strided: heights!(strided_f32; 1 2 3 4 5 6 7 8 9 10 11 12),
     max_k: MAX_K,
     tiles: None,
 };
@@ -28,7 +28,7 @@ pub(super) const BF16: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro_bf16, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_bf16, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
-    direct: heights!(direct_bf16; 1 2 3 4 5 6 7 8 9 10 11 12),
+    strided: heights!(strided_bf16; 1 2 3 4 5 6 7 8 9 10 11 12),
     max_k: MAX_K,
     tiles: None,
 };
@@ -72,9 +72,9 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
 }
 
 /// # Safety
-/// See [`super::Direct`].
+/// See [`super::Strided`].
 #[target_feature(enable = "avx512f")]
-unsafe fn direct_f32<const HEIGHT: usize>(
+unsafe fn strided_f32<const HEIGHT: usize>(
     units: usize,
     (a, row): (*const u32, usize),
     b: *const u32,
@@ -90,9 +90,9 @@ unsafe fn direct_f32<const HEIGHT: usize>(
 }
 
 /// # Safety
-/// See [`super::Direct`].
+/// See [`super::Strided`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn direct_bf16<const HEIGHT: usize>(
+unsafe fn strided_bf16<const HEIGHT: usize>(
     units: usize,
     (a, row): (*const u32, usize),
     b: *const u32,
@@ -172,10 +172,10 @@ unsafe fn sums_bf16<const HEIGHT: usize>(
     sum
 }
 
-/// Rounds finished sums and stores them; see `store_row_bf16`, which does it with the same instruction.
+/// Rounds finished sums and stores them; see `store_each_bf16`, which does it with the same instructions.
 ///
 /// # Safety
-/// See [`super::Direct`].
+/// See [`super::Strided`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn round(sum: &[[__m512; 2]], sums: Sums, c: Rounded) {
