@@ -5,15 +5,18 @@
 /** A block of code and its language; one that is not closed yet goes to the end. */
 const FENCE = /^ {0,3}```([^`\n]*)\n([\s\S]*?)(?:^ {0,3}```[ \t]*(?:\n|$)|$(?![\s\S]))/gm;
 
-/** `code`, **bold**, *italics* and # headings. A star between spaces or between letters multiplies. */
-const MARKS =
-  /(?<!`)`([^`\n]+)`(?!`)|\*\*(?=[^\s*])([^*\n]+?)(?<=\S)\*\*|(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=\S)\*(?![\w*])|^#{1,6} +(.+)$/gm;
+/** `code`, **bold** and *italics*. A star between spaces or between letters multiplies. */
+const WORDS =
+  /(?<!`)`([^`\n]+)`(?!`)|\*\*(?=[^\s*])([^*\n]+?)(?<=\S)\*\*|(?<![\w*])\*(?=[^\s*])([^*\n]+?)(?<=\S)\*(?![\w*])/g;
+
+/** The same and # headings, which are never inside others. */
+const MARKS = new RegExp(`${WORDS.source}|^#{1,6} +(.+)$`, "gm");
 
 /** A text without blocks, as nodes; `deep` for one that is marked itself. */
 function marked(text, deep = false) {
   const nodes = [];
   let at = 0;
-  for (const found of text.matchAll(MARKS)) {
+  for (const found of text.matchAll(deep ? WORDS : MARKS)) {
     const [all, code, bold, italics, heading] = found;
     const made = document.createElement(code ? "code" : italics ? "em" : "strong");
     const inner = code ?? bold ?? italics ?? heading;
@@ -34,7 +37,7 @@ function markdown(text) {
     block.className = "block";
     block.dataset.language = language.trim();
     block.append(code.replace(/\n$/, ""));
-    nodes.push(...marked(text.slice(at, found.index).replace(/\n+$/, "")), block);
+    nodes.push(...marked(text.slice(at, found.index).replace(/(?<!\n)\n+$/, "")), block);
     at = found.index + all.length;
   }
   const rest = text.slice(at);
