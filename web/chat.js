@@ -41,19 +41,33 @@ class Answer {
   parts = [];
   box = add("message assistant busy", "");
   place = null;
+  /** The frame that will show the text which has come; 0 if all is shown. */
+  frame = 0;
+
+  constructor() {
+    // Nothing is read aloud before it is whole.
+    this.box.setAttribute("aria-busy", "true");
+  }
 
   push(kind, text) {
-    show(() => {
-      const last = this.parts.at(-1);
-      if (last?.type === kind) {
-        last.text += text;
-      } else {
-        this.parts.push({ type: kind, text });
-        this.border(last?.type, kind);
-      }
-      if (kind === "text") this.place.replaceChildren(...markdown(this.parts.at(-1).text));
-      else this.place.append(text);
-    });
+    const last = this.parts.at(-1);
+    if (last?.type === kind) {
+      last.text += text;
+    } else {
+      this.draw();
+      this.parts.push({ type: kind, text });
+      show(() => this.border(last?.type, kind));
+    }
+    if (kind === "text") this.frame ||= requestAnimationFrame(() => this.draw());
+    else show(() => this.place.append(text));
+  }
+
+  /** Shows the text that has come: marks may close late, so all of the part anew, but once per frame at most. */
+  draw() {
+    if (!this.frame) return;
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    show(() => this.place.replaceChildren(...markdown(this.parts.at(-1).text)));
   }
 
   border(before, kind) {
@@ -72,9 +86,11 @@ class Answer {
   }
 
   end() {
+    this.draw();
     const last = this.parts.at(-1);
     if (last && last.type !== "text") this.place.append("]");
     this.box.classList.remove("busy");
+    this.box.removeAttribute("aria-busy");
     if (!this.parts.some((part) => part.text)) this.box.remove();
   }
 
