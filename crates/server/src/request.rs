@@ -104,9 +104,12 @@ fn refuse_what_is_not_there(form: Form, fields: &Map<String, Value>) -> Result<(
     {
         let harmless = match fields.get(name) {
             None | Some(Value::Null | Value::Bool(false)) => true,
-            // Of a text, no alternatives are those of the text itself; and the best of one is that one.
-            Some(Value::Number(_)) if name == "logprobs" => false,
-            Some(Value::Number(number)) if name == "best_of" => number.as_u64() == Some(1),
+            // Of a text, no alternatives still are the logprobs of the text itself; and the best n of n are all of them.
+            Some(Value::Number(_)) if name == "logprobs" && form == Form::Text => false,
+            Some(Value::Number(number)) if name == "best_of" => {
+                let samples = fields.get("n").filter(|n| !n.is_null());
+                number.as_u64() == samples.map_or(Some(1), Value::as_u64)
+            }
             Some(Value::Number(number)) => number.as_f64() == Some(0.0),
             Some(Value::String(text)) => text.is_empty(),
             Some(Value::Array(list)) => list.is_empty(),
@@ -303,7 +306,15 @@ mod tests {
         assert_eq!(with("max_completion_tokens", json!(7)).unwrap().max_tokens, 7);
         assert_eq!(with("stop", json!("x")).unwrap().stops, ["x"]);
         assert_eq!(with("stop", json!(["x", "y"])).unwrap().stops, ["x", "y"]);
-        assert_eq!(with("frequency_penalty", json!(0.0)).unwrap().samples, 1);
+        for (name, value) in [
+            ("frequency_penalty", json!(0.0)),
+            ("logprobs", json!(0)),
+            ("logprobs", json!(false)),
+            ("logprobs", Value::Null),
+            ("top_logprobs", json!(0)),
+        ] {
+            assert_eq!(with(name, value).unwrap().samples, 1, "{name}");
+        }
         assert_eq!(with("response_format", json!({"type": "text"})).unwrap().samples, 1);
     }
 
@@ -377,6 +388,15 @@ mod tests {
         }
         for (name, value) in [("echo", json!(false)), ("best_of", json!(1)), ("suffix", json!(""))] {
             assert!(continued(name, value).is_ok(), "{name}");
+        }
+        let best = |best: Value, n: Value| {
+            read(Form::Text, &json!({"prompt": "Once", "best_of": best, "n": n})).map_err(|error| error.param)
+        };
+        assert_eq!(best(json!(3), json!(3)).unwrap().samples, 3);
+        assert_eq!(best(Value::Null, json!(3)).unwrap().samples, 3);
+        assert_eq!(best(json!(1), Value::Null).unwrap().samples, 1);
+        for (of, n) in [(json!(3), json!(2)), (json!(1), json!(2)), (json!(2), Value::Null)] {
+            assert_eq!(best(of, n).unwrap_err(), Some("best_of"));
         }
     }
 
