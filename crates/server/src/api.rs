@@ -86,7 +86,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         (
             "tokens_total",
             "counter",
-            "Tokens written",
+            "Tokens decoded",
             status.tokens.load(Ordering::Relaxed),
         ),
         (

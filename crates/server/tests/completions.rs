@@ -131,6 +131,7 @@ fn counters_count() {
     let metrics = server.get("/metrics");
     assert!(metrics.head.contains("text/plain; version=0.0.4"), "{}", metrics.head);
     for line in [
+        "# HELP ferrochat_tokens_total Tokens decoded.",
         "# TYPE ferrochat_tokens_total counter",
         "ferrochat_requests_total 2",
         "ferrochat_tokens_total 12",
@@ -147,4 +148,11 @@ fn counters_count() {
         ..Options::default()
     });
     assert_eq!(keyed.continued(&greedy("Once", 7)).status, 401);
+    for open in ["/metrics", "/health"] {
+        assert_eq!(
+            keyed.get(open).status,
+            200,
+            "{open} is asked by machines that have no key"
+        );
+    }
 }

@@ -38,10 +38,11 @@ pub struct ServeArgs {
     /// Port to listen on; 0: any that is free
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
-    /// Answer only to clients that send this key, as OpenAI's do
+    /// Answer under /v1/ only to clients that send this key, as OpenAI's do; the page, /health and /metrics need none
     #[arg(long, value_name = "KEY", env = "FERROCHAT_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
-    /// A name by which browsers may call this server, beside localhost and plain addresses; can be repeated
+    /// A name by which browsers, or a Prometheus, may call this server, beside localhost and plain addresses; can be
+    /// repeated
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
     /// Answers written at once; memory grows with it
