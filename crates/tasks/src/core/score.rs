@@ -92,6 +92,13 @@ pub struct CoreScore {
     pub items: Vec<ItemScore>,
 }
 
+impl CoreScore {
+    /// Which items are right.
+    pub fn outcomes(&self) -> Outcomes {
+        self.items.iter().map(|item| item.right).collect()
+    }
+}
+
 /// Scores a model on a task.
 ///
 /// # Errors
@@ -224,13 +231,6 @@ fn judge(item: usize, gold: Option<usize>, readings: &[Reading]) -> ItemScore {
         },
         nll,
         chosen,
-    }
-}
-
-impl CoreScore {
-    /// Which items are right.
-    pub fn outcomes(&self) -> Outcomes {
-        self.items.iter().map(|item| item.right).collect()
     }
 }
 
