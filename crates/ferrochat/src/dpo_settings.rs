@@ -134,7 +134,7 @@ impl DpoSettings {
     }
 
     fn check(&self) -> Result<()> {
-        refuse_bad_iterations(self.num_iterations)?;
+        refuse_bad_iterations("num-iterations", self.num_iterations)?;
         refuse_out_of_range(&[
             ("num-pairs", self.num_pairs, 1 << 24),
             ("epochs", self.epochs, 1 << 20),

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::errors::refuse;
-use crate::settings::{finite, gone_on, layered, object};
+use crate::settings::{MOST_STEPS, finite, gone_on, layered, object};
 
 /// The flags of RL. Names and meanings are the reference's where it has them.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ impl RlSettings {
     }
 
     fn check(&self) -> Result<()> {
-        refuse_bad_iterations(self.num_iterations)?;
+        refuse_bad_iterations("num-iterations", self.num_iterations)?;
         let positive = [
             ("num-questions", self.num_questions, 1 << 24),
             ("epochs", self.epochs, 1 << 20),
@@ -204,14 +204,14 @@ pub fn refuse_out_of_range(values: &[(&str, usize, usize)]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a number of steps that is neither one nor −1.
+/// Refuses a number of steps that is neither one nor −1, by the name of its flag.
 ///
 /// # Errors
 /// As usage.
-pub fn refuse_bad_iterations(iterations: i64) -> Result<()> {
-    if iterations == 0 || iterations < -1 {
+pub fn refuse_bad_iterations(flag: &str, iterations: i64) -> Result<()> {
+    if iterations != -1 && !(1..=MOST_STEPS).contains(&iterations) {
         refuse!(
-            "--num-iterations {iterations} is out of range; it must be at least 1, or -1 for as many as --epochs make"
+            "--{flag} {iterations} is out of range; it must be from 1 to {MOST_STEPS}, or -1 for as many as the epochs make"
         );
     }
     Ok(())
@@ -280,6 +280,10 @@ mod tests {
             (with(|flags| flags.temperature = Some(-1.0)), "--temperature -1"),
             (with(|flags| flags.init_lr_frac = Some(0.0)), "--init-lr-frac 0"),
             (with(|flags| flags.num_iterations = Some(-2)), "--num-iterations -2"),
+            (
+                with(|flags| flags.num_iterations = Some(i64::MAX)),
+                "--num-iterations 9223372036854775807",
+            ),
         ] {
             let sentence = settings.unwrap_err().to_string();
             assert!(sentence.contains(about), "{sentence}");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data_sets;
 use crate::errors::refuse;
+use crate::rl_settings::refuse_bad_iterations;
 use crate::settings::{finite, gone_on, layered, object};
 
 /// The flags of mid-training and SFT.
@@ -232,12 +233,7 @@ impl TuneSettings {
     }
 
     fn check(&self) -> Result<()> {
-        if self.num_iterations == 0 || self.num_iterations < -1 {
-            refuse!(
-                "--num-iterations {} is out of range; it must be at least 1, or -1 for as many as --epochs make",
-                self.num_iterations
-            );
-        }
+        refuse_bad_iterations("num-iterations", self.num_iterations)?;
         let positive = [
             ("epochs", self.epochs, 1 << 20),
             ("device-batch-size", self.device_batch_size.unwrap_or(1) as u64, 1 << 20),
@@ -339,5 +335,26 @@ mod tests {
         };
         let error = TuneSettings::resumed(&saved, &flags, "x").unwrap_err().to_string();
         assert!(error.contains("--epochs 1"), "{error}");
+    }
+
+    #[test]
+    fn steps_are_as_many_as_can_be_counted() {
+        let steps = |steps| {
+            let flags = TuneFlags {
+                num_iterations: Some(steps),
+                ..TuneFlags::default()
+            };
+            TuneSettings::new("mid", &TuneFlags::default(), &flags).map_err(|error| error.to_string())
+        };
+        for good in [-1, 1, 1 << 30] {
+            assert!(steps(good).is_ok(), "{good}");
+        }
+        for bad in [i64::MIN, -2, 0, (1 << 30) + 1, i64::MAX] {
+            let sentence = steps(bad).unwrap_err();
+            assert!(
+                sentence.contains(&format!("--num-iterations {bad} is out of range")),
+                "{sentence}"
+            );
+        }
     }
 }

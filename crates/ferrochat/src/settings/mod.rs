@@ -17,6 +17,11 @@ pub use self::layers::{finite, gone_on, layered, object};
 use crate::errors::refuse;
 use crate::presets;
 
+/// Optimizer steps of a stage at most; their tokens can still be counted.
+pub const MOST_STEPS: i64 = 1 << 30;
+/// Tokens of a step at most.
+const MOST_BATCH: i64 = 1 << 32;
+
 /// The same with a value for each; see [`Flags`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -204,9 +209,9 @@ impl Settings {
                 1 << 24
             );
         }
-        if self.num_iterations == 0 || self.num_iterations < -1 {
+        if self.num_iterations != -1 && !(1..=MOST_STEPS).contains(&self.num_iterations) {
             refuse!(
-                "--num-iterations {} is out of range; it must be at least 1, or -1 to follow --target-param-data-ratio",
+                "--num-iterations {} is out of range; it must be from 1 to {MOST_STEPS}, or -1 to follow --target-param-data-ratio",
                 self.num_iterations
             );
         }
@@ -216,9 +221,9 @@ impl Settings {
         {
             refuse!("--target-param-data-ratio must be above 0 and below 1000000");
         }
-        if self.total_batch_size == 0 || self.total_batch_size < -1 {
+        if self.total_batch_size != -1 && !(1..=MOST_BATCH).contains(&self.total_batch_size) {
             refuse!(
-                "--total-batch-size {} is out of range; it must be at least 1, or -1 to follow the number of training tokens",
+                "--total-batch-size {} is out of range; it must be from 1 to {MOST_BATCH}, or -1 to follow the number of training tokens",
                 self.total_batch_size
             );
         }

@@ -159,7 +159,7 @@ fn plan(chain: &Chain, settings: &TuneSettings, talks: &Talks, config: &Conversa
         }
     };
     let total_batch_size = rows * base.model.sequence_len;
-    let tokens = (steps * total_batch_size) as u64;
+    let tokens = (steps as u64).saturating_mul(total_batch_size as u64);
     let cost = StepCost::dry_run(&chain.device, &base.model, config.batch_size, grad_accum_steps).map_err(usage)?;
     Ok(TunePlan {
         run: chain.run.name.clone(),
