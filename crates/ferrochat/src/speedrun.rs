@@ -14,13 +14,13 @@ use crate::cli::{
     ComputeArgs, DpoArgs, MachineArgs, MixArgs, ModelArgs, PlanArgs, RlArgs, SpeedrunArgs, StageArgs, TuneArgs,
 };
 use crate::dpo_settings::DpoFlags;
-use crate::errors::{refuse, usage};
+use crate::errors::{Usage, refuse, usage};
 use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
 use crate::plan::available_memory;
 use crate::prepare::{self, Prepared, prepare};
 use crate::record::{self, StageRecord, State};
-use crate::rl_settings::RlFlags;
+use crate::rl_settings::{RlFlags, refuse_bad_iterations};
 use crate::settings::{Flags, layered, object};
 use crate::stages::{base, dpo, mid, rl, sft, tune};
 use crate::training::Chain;
@@ -78,12 +78,15 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
             .fold(String::new(), |all, stage| all + stage + ", "),
         run.root.display()
     );
-    // A stage's own line would go on with the stage alone.
-    let go_on = format::shell_line(["ferrochat", "speedrun", "--run", &run.name]);
+    // A stage's own line would go on with the stage alone. After base training no element type is remembered.
+    let dtype = args.flags.dtype.iter().flat_map(|dtype| ["--dtype", dtype]);
+    let go_on = format::shell_line(["ferrochat", "speedrun", "--run", &run.name].into_iter().chain(dtype));
 
+    let mut before = None;
     if prepare::is_finished(prepared.base.as_ref()) {
         eprintln!("tokenizer, base: finished before, skipped (--fresh begins again)");
-        heed_late_flags(&mut prepared, &args.flags)?;
+        before.clone_from(&prepared.base);
+        heed_late_flags(&mut prepared, &args.flags, &request)?;
     } else {
         announce_time(&mut prepared, &request, &args.plan)?;
         if prepared.tokenizer.is_some() && !prepared.fresh {
@@ -97,7 +100,14 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
             eprintln!("{stage}: finished before, skipped");
             continue;
         }
-        further(home, &run, stage, &request, args, &interrupt, &go_on)?;
+        if let Err(error) = further(home, &run, stage, &request, args, &interrupt, &go_on) {
+            // What is refused is not remembered: without it the run goes on as before.
+            if let Some(record) = before.as_mut().filter(|_| error.is::<Usage>()) {
+                record.save(&run.stage("base"), State::Finished)?;
+            }
+            return Err(error);
+        }
+        before = None;
     }
 
     if request.stages.is_empty() {
@@ -124,20 +134,38 @@ impl Request {
     }
 }
 
-/// What was asked at the first start, where nothing new is named to learn from, with what is said otherwise now; else what
-/// is asked now.
+/// What was asked before, where nothing new is named to learn from, with what is said otherwise now; else what is asked
+/// now. `--stages` says only which stages.
 fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
-    let asked_now = args.mix.is_some() || args.stages.is_some();
-    let before = prepared.base.as_ref().and_then(|record| record.details.get("speedrun"));
-    if let Some(before) = before.filter(|_| !asked_now) {
-        let mut request: Request = serde_json::from_value(before.clone()).map_err(usage)?;
-        let mut said = object(&args.mix);
-        said.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
-        request.mix = layered(&[object(&request.mix), said]);
-        return Ok(request);
+    for (flag, steps) in [
+        ("mid-iterations", args.mix.mid_iterations),
+        ("sft-iterations", args.mix.sft_iterations),
+        ("rl-iterations", args.mix.rl_iterations),
+    ] {
+        refuse_bad_iterations(flag, steps.unwrap_or(-1))?;
     }
-    let has_talks = prepared.reads_the_world() || args.mix.is_some();
-    let stages = match &args.stages {
+    let before = prepared.base.as_ref().and_then(|record| record.details.get("speedrun"));
+    let before: Option<Request> = match before.filter(|_| !args.mix.is_some()) {
+        Some(before) => Some(serde_json::from_value(before.clone()).map_err(usage)?),
+        None => None,
+    };
+    let mut mix = args.mix.clone();
+    if let Some(before) = &before {
+        let mut said = object(&mix);
+        said.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+        mix = layered(&[object(&before.mix), said]);
+    }
+    let stages = match (&args.stages, before) {
+        (None, Some(before)) => before.stages,
+        (asked, _) => stages(asked.as_deref(), &mix, prepared)?,
+    };
+    Ok(Request { mix, stages })
+}
+
+/// The stages that are asked for, else all that there is something to learn for.
+fn stages(asked: Option<&str>, mix: &MixArgs, prepared: &Prepared) -> Result<Vec<String>> {
+    let has_talks = prepared.reads_the_world() || mix.is_some();
+    Ok(match asked {
         Some(list) => {
             let stages: Vec<String> = list.split(',').map(|stage| stage.trim().to_owned()).collect();
             if let Some(unknown) = stages
@@ -152,8 +180,8 @@ fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
             stages.into_iter().filter(|stage| stage != "base").collect()
         }
         None if has_talks && !prepared.settings.is_char() => {
-            let on_the_world = prepared.reads_the_world() && !args.mix.is_some();
-            let practises_sums = args.mix.tasks.as_deref().is_some_and(|list| list.contains("gsm8k"));
+            let on_the_world = prepared.reads_the_world() && !mix.is_some();
+            let practises_sums = mix.tasks.as_deref().is_some_and(|list| list.contains("gsm8k"));
             let suits = |stage: &&str| match *stage {
                 "rl" => on_the_world || practises_sums,
                 "dpo" => on_the_world,
@@ -162,10 +190,6 @@ fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
             FURTHER.into_iter().filter(suits).map(str::to_owned).collect()
         }
         None => Vec::new(),
-    };
-    Ok(Request {
-        mix: args.mix.clone(),
-        stages,
     })
 }
 
@@ -173,23 +197,31 @@ fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
 fn announce_time(prepared: &mut Prepared, request: &Request, args: &PlanArgs) -> Result<()> {
     prepared.predict_time(args)?;
     let Some(time) = &prepared.plan.time else { return Ok(()) };
-    let seconds = outlook::seconds_left(&outlook::stages(prepared, request)?);
+    let stages = outlook::stages(prepared, request)?;
+    let duration = format::duration(outlook::seconds_left(&stages));
+    let words = if outlook::is_begun(&stages) {
+        format!("about {duration} of training are left")
+    } else {
+        format!("training takes about {duration} in all")
+    };
     eprintln!(
-        "training takes about {} in all at {} {}",
-        format::duration(seconds),
+        "{words} at {} {}",
         format::flop_rate(time.flops_per_second),
         time.source
     );
     Ok(())
 }
 
-/// Base training is over: how many questions later stages are asked is kept where they look for it, and flags that come
-/// too late are named.
-fn heed_late_flags(prepared: &mut Prepared, flags: &Flags) -> Result<()> {
-    let given = object(flags);
+/// Base training is over: what later stages are asked is kept where they, and the line that goes on, look for it, and
+/// flags that come too late are named.
+fn heed_late_flags(prepared: &mut Prepared, flags: &Flags, request: &Request) -> Result<()> {
+    let Some(record) = &mut prepared.base else {
+        return Ok(());
+    };
+    let (given, had) = (object(flags), object(&record.settings));
     let late: Vec<String> = ["strict", "eval_every", "sample_every", "save_every"]
         .into_iter()
-        .filter(|name| given.contains_key(*name))
+        .filter(|name| given.get(*name).is_some_and(|value| had.get(*name) != Some(value)))
         .map(|name| format!("--{}", name.replace('_', "-")))
         .collect();
     if !late.is_empty() {
@@ -199,23 +231,30 @@ fn heed_late_flags(prepared: &mut Prepared, flags: &Flags) -> Result<()> {
         );
     }
     let (asked, folder) = (prepared.settings.exam_questions, prepared.run.stage("base"));
-    if let Some(record) = &mut prepared.base
-        && record.settings.exam_questions != asked
-    {
+    let request = json!(request);
+    let (more, other) = (
+        record.settings.exam_questions != asked,
+        record.details.get("speedrun") != Some(&request),
+    );
+    if more || other {
         record.settings.exam_questions = asked;
+        record.details["speedrun"] = request;
         record.save(&folder, State::Finished)?;
+    }
+    if more {
+        let again = [
+            "ferrochat",
+            "eval",
+            "tasks",
+            "--run",
+            &prepared.run.name,
+            "--stage",
+            "base",
+        ];
         eprintln!(
             "note: stages that are not finished will be asked {asked} questions of each kind; finished ones keep their \
-             figures, `{}` asks them again",
-            format::shell_line([
-                "ferrochat",
-                "eval",
-                "tasks",
-                "--run",
-                &prepared.run.name,
-                "--count",
-                &asked.to_string()
-            ])
+             figures, `{} --count {asked}` asks base again, and another --stage that one",
+            format::shell_line(again)
         );
     }
     Ok(())

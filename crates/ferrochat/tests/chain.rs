@@ -45,6 +45,7 @@ fn latest(stage: &Path) -> std::path::PathBuf {
 fn a_speedrun_interrupted_in_each_stage_ends_with_the_same_bits() {
     let place = Place::new();
     place.succeed(&speedrun("whole"));
+    let mut told = String::new();
     for (stage, signal, at) in [
         ("base", Signal::TERM, 40),
         ("mid", Signal::KILL, 60),
@@ -79,6 +80,11 @@ fn a_speedrun_interrupted_in_each_stage_ends_with_the_same_bits() {
         assert_eq!(output.status.code(), code);
         let goes_on = said.trim_end().ends_with("ferrochat speedrun --run cut");
         assert!(signal == Signal::KILL || goes_on, "{said}");
+        told += &said;
+    }
+    // Told while base trains: at first of all, then of what is left.
+    for words in ["in all at", "of training are left at"] {
+        assert_eq!(told.matches(words).count(), 1, "{words}: {told}");
     }
     let shown = place.succeed(&["speedrun", "--run", "cut"]);
     assert_eq!(shown.matches("> ").count(), 3, "three dialogues: {shown}");
@@ -123,17 +129,27 @@ fn flags_that_come_after_base_training_are_heeded_or_named() {
     let later = ["speedrun", "--run", "x", "--stages", "mid", "--mid-iterations", "2"];
     let output = place.run(&with(
         &later,
-        &["--exam-questions", "3", "--eval-every", "5", "--dtype", "f32"],
+        &[
+            "--exam-questions",
+            "3",
+            "--eval-every",
+            "5",
+            "--save-every",
+            "-1",
+            "--dtype",
+            "f32",
+        ],
     ));
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
     for words in [
         "--eval-every is for base training",
         "asked 3 questions of each kind",
-        "--count 3",
+        "--stage base --count 3",
     ] {
         assert!(said.contains(words), "{words} is not in {said}");
     }
+    assert!(!said.contains("--save-every"), "as base training had it: {said}");
     let record = |stage: &str| -> Value {
         serde_json::from_str(&std::fs::read_to_string(place.stage("x", stage).join("stage.json")).unwrap()).unwrap()
     };
@@ -156,6 +172,42 @@ fn what_was_asked_at_the_first_start_gives_way_to_what_is_said_now() {
     std::fs::remove_dir_all(place.stage("x", "mid")).unwrap();
     place.succeed(&["speedrun", "--run", "x", "--mid-iterations", "4"]);
     assert_eq!(steps(&place.stage("x", "mid")), 5);
+}
+
+/// The line that is printed goes on with what was asked last, though base training, which remembers it, was over.
+#[test]
+fn a_line_printed_after_base_training_goes_on_with_what_was_asked() {
+    let place = Place::new();
+    let first = with(&["speedrun", "--num-iterations", "3", "--run", "x"], TINY);
+    place.succeed(&with(&first, &["--max-seq-len", "64", "--stages", "base"]));
+    let later = ["speedrun", "--run", "x", "--stages", "mid", "--mid-iterations", "300"];
+    let child = place
+        .command(&with(&later, &["--dtype", "f32"]))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mid, begun) = (place.stage("x", "mid"), Instant::now());
+    while steps(&mid) < 5 && begun.elapsed() < Duration::from_mins(2) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let line = "speedrun --run x --dtype f32";
+    assert!(said.trim_end().ends_with(&format!("ferrochat {line}")), "{said}");
+
+    // What is refused is not remembered.
+    let other = place.run(&["speedrun", "--run", "x", "--mid-iterations", "9"]);
+    let said = stderr(&other);
+    assert_eq!(other.status.code(), Some(2), "{said}");
+    assert!(said.contains("--num-iterations 300, not 9"), "{said}");
+    assert!(steps(&mid) < 300);
+    place.succeed(&line.split(' ').collect::<Vec<_>>());
+    assert_eq!(steps(&mid), 301);
+    assert!(!place.stage("x", "sft").exists(), "only mid was asked for");
 }
 
 #[test]

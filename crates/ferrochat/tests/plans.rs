@@ -145,6 +145,16 @@ fn a_plan_says_what_is_done() {
     ];
     assert_eq!(stages(&plan, "state"), expected(&states));
     assert_eq!(plan["stages"][3]["steps"], 3);
+    // Which stages is one thing, what they learn from and how long another.
+    let one = place.succeed(&with(&dry, &["--json", "--stages", "sft"]));
+    let one: Value = serde_json::from_str(&one).unwrap();
+    let steps = [
+        ("tokenizer", Value::Null),
+        ("base", 4.into()),
+        ("sft", 3.into()),
+        ("report", Value::Null),
+    ];
+    assert_eq!(stages(&one, "steps"), expected(&steps));
     let text = place.succeed(&dry);
     for words in [
         "mid        finished",

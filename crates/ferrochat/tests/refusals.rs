@@ -53,6 +53,15 @@ fn flags_that_cannot_work() {
     refused(&["--dtype", "int3"], &["int3", "bf16 or f32"]);
     refused(&["--threads", "0"], &["--threads"]);
     refused(&["--num-iterations", "0"], &["--num-iterations 0"]);
+    let most = "9223372036854775807";
+    refused(
+        &["--num-iterations", most],
+        &["--num-iterations", "from 1 to 1073741824"],
+    );
+    refused(&["--total-batch-size", most], &["--total-batch-size", "from 1 to"]);
+    for flag in ["--mid-iterations", "--sft-iterations", "--rl-iterations"] {
+        place.refused(&["speedrun", flag, most], 2, &[flag, "from 1 to 1073741824"]);
+    }
     refused(&["--matrix-lr", "NaN"], &["--matrix-lr"]);
     refused(&["--warmdown-ratio", "1.5"], &["--warmdown-ratio 1.5"]);
     refused(&["--depth", "four"], &["--depth", "four"]);

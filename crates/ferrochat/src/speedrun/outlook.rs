@@ -138,7 +138,7 @@ fn tuning(stage: &'static str, prepared: &Prepared, request: &Request) -> Result
     let cost = StepCost::dry_run(&prepared.device, &plan.model, rows_per_pass, passes).map_err(usage)?;
     // Where an epoch ends is known only once the conversations are read.
     let steps = u64::try_from(tune.num_iterations).ok();
-    let tokens = steps.map(|steps| steps * (rows * settings.max_seq_len) as u64);
+    let tokens = steps.map(|steps| steps.saturating_mul((rows * settings.max_seq_len) as u64));
     let flops = tokens.map(|tokens| tokens as f64 * plan.flops_per_token);
     let rate = plan.time.as_ref().map(|time| time.flops_per_second);
     Ok(StagePlan {
@@ -181,6 +181,11 @@ fn per_step(rows: usize, columns: usize) -> String {
 /// Seconds of training that are left, of the stages of which they are known.
 pub(super) fn seconds_left(stages: &[StagePlan]) -> f64 {
     stages.iter().filter_map(StagePlan::minutes_left).sum::<f64>() * 60.0
+}
+
+/// True if some of the training is done.
+pub(super) fn is_begun(stages: &[StagePlan]) -> bool {
+    stages.iter().any(|stage| stage.steps_done > 0)
 }
 
 /// The stages for people.
