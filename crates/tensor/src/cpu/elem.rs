@@ -75,10 +75,14 @@ unsafe impl AnyBits for u32 {}
 
 /// Memory under its other name; what does not fill the last number is left out.
 pub(crate) fn seen_as<A: AnyBits, B: AnyBits>(memory: &[A]) -> &[B] {
+    aligned_as(memory).expect("memory is aligned to what it holds")
+}
+
+/// [`seen_as`], or nothing where the memory does not begin as a `B` has to.
+pub(crate) fn aligned_as<A: AnyBits, B: AnyBits>(memory: &[A]) -> Option<&[B]> {
     // SAFETY: any bits are a `B`.
     let (before, seen, _) = unsafe { memory.align_to() };
-    assert!(before.is_empty(), "memory is aligned to what it holds");
-    seen
+    before.is_empty().then_some(seen)
 }
 
 /// [`seen_as`], to be written to.

@@ -10,8 +10,8 @@ use super::kernel::{A_STRIDE, Format, Kernel, Session, Sums};
 use super::pack::{Encoding, pack_panels, pack_rows};
 use super::panels::{Left, Lines, Panels};
 use super::slabs::Slab;
-use super::view::Element;
 use super::{MatrixRef, Precision, Rhs, TileScratch, panel_stride, prepare, single};
+use crate::cpu::elem::aligned_as;
 use crate::cpu::isa::Isa;
 
 /// A product with its kernel chosen.
@@ -85,9 +85,9 @@ impl<'a> Product<'a> {
             _ => 4096,
         };
         let (units, row, contiguous) = match (&self.a, self.encoding) {
-            (MatrixRef::F32(a), Encoding::Wide) => (whole_units(a.data), a.row_stride, a.col_stride == 1),
+            (MatrixRef::F32(a), Encoding::Wide) => (aligned_as(a.data), a.row_stride, a.col_stride == 1),
             (MatrixRef::Bf16(a), Encoding::Pairs) if self.k.is_multiple_of(2) && a.row_stride.is_multiple_of(2) => {
-                (whole_units(a.data), a.row_stride / 2, a.col_stride == 1)
+                (aligned_as(a.data), a.row_stride / 2, a.col_stride == 1)
             }
             _ => return None,
         };
@@ -102,14 +102,18 @@ impl<'a> Product<'a> {
 
     /// How it is cut up if its tiles gain by sharing operands: those that cost something to pack.
     pub(super) fn cut(&self) -> Option<Cut> {
-        let can_share = (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)));
         cut(
             (self.m, self.n),
             self.units(),
             self.kernel,
             self.tile_shape(),
-            can_share,
+            self.packs(),
         )
+    }
+
+    /// Whether A, and B, costs something to pack.
+    fn packs(&self) -> (bool, bool) {
+        (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)))
     }
 
     /// Rows and columns of its tiles.
@@ -117,8 +121,7 @@ impl<'a> Product<'a> {
         if let Output::Symmetric(..) = self.output {
             symmetric_tile(self.m, self.kernel)
         } else {
-            let packs = (self.a.rows_side_by_side(), matches!(self.b, Rhs::Plain(_)));
-            tile_shape(self.m, self.n, self.units(), self.kernel, packs)
+            tile_shape(self.m, self.n, self.units(), self.kernel, self.packs())
         }
     }
 
@@ -172,7 +175,7 @@ impl<'a> Product<'a> {
             acc.fill(0.0);
             return finish(rows.clone(), acc);
         }
-        let block = k_block(all, kernel);
+        let (block, in_place) = (k_block(all, kernel), self.in_place());
         let mut session = Session::new(kernel);
         for start in units.clone().step_by(block) {
             let count = block.min(units.end - start);
@@ -214,7 +217,6 @@ impl<'a> Product<'a> {
             if shared.is_none() && side_by_side {
                 self.pack_a(rows.clone(), ks.clone(), count, a_block);
             }
-            let in_place = self.in_place();
             for top in (0..rows.len()).step_by(kernel.mr) {
                 let band = top..rows.len().min(top + kernel.mr);
                 let in_c = rows.start + band.start..rows.start + band.end;
@@ -297,11 +299,4 @@ impl<'a> Product<'a> {
             pack_rows(self.isa, self.encoding, a, dst);
         }
     }
-}
-
-/// Elements as units, if they begin with one.
-fn whole_units<T: Element>(elements: &[T]) -> Option<&[u32]> {
-    // SAFETY: f32 or bf16, of which any four bytes are a u32.
-    let (before, units, _) = unsafe { elements.align_to::<u32>() };
-    before.is_empty().then_some(units)
 }
