@@ -5,6 +5,8 @@ use anyhow::Result;
 use ferrochat_data::Corpus;
 use ferrochat_tensor::Device;
 use ferrochat_tokenizer::Tokenizer;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::cli::{ComputeArgs, MachineArgs, PlanArgs, RunArgs};
 use crate::device;
@@ -14,7 +16,7 @@ use crate::plan::{Plan, available_memory};
 use crate::record::{StageRecord, State};
 use crate::settings::{Flags, Settings};
 use crate::stages::tokenizer::{self, Recipe};
-use crate::{plan_text, source};
+use crate::{output, plan_text, source};
 
 /// The preset of those who name neither a preset nor a depth.
 pub const DEFAULT_PRESET: &str = "spark";
@@ -40,7 +42,7 @@ pub struct Prepared {
     /// Dollars.
     pub price_per_hour: Option<f64>,
     /// What a speedrun wants remembered.
-    pub request: Option<serde_json::Value>,
+    pub request: Option<Value>,
 }
 
 /// Makes the plan and refuses what cannot work.
@@ -102,17 +104,39 @@ impl Prepared {
         Ok(())
     }
 
-    /// Prints the plan, as `--dry-run` asks.
+    /// Prints the plan, as `--dry-run` asks, with `more` beside it.
     ///
     /// # Errors
-    /// stdout is closed, or the rate cannot be measured.
-    pub fn print_plan(&mut self, args: &PlanArgs) -> Result<()> {
+    /// stdout is closed, the rate cannot be measured, or those of `more`.
+    pub fn print_plan(&mut self, args: &PlanArgs, more: impl FnOnce(&Prepared) -> Result<More>) -> Result<()> {
         self.predict_time(args)?;
+        let more = more(self)?;
         if args.json {
-            return crate::output::print_json(&self.plan);
+            return output::print_json(&Told {
+                plan: &self.plan,
+                more: more.fields,
+            });
         }
-        crate::output::print(&plan_text::table(&self.plan, available_memory(&self.device)))
+        let plan = plan_text::table(&self.plan, available_memory(&self.device));
+        output::print(&(plan + &more.text))
     }
+}
+
+/// What is printed beside a plan.
+#[derive(Default)]
+pub struct More {
+    /// Fields of the JSON.
+    pub fields: Map<String, Value>,
+    /// What people read below the plan.
+    pub text: String,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 /// The run's folder, its settings, and the record of what it already did.

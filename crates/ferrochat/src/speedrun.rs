@@ -17,16 +17,14 @@ use crate::dpo_settings::DpoFlags;
 use crate::errors::{Usage, refuse, usage};
 use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
-use crate::plan::available_memory;
-use crate::prepare::{self, Prepared, prepare};
+use crate::prepare::{self, More, Prepared, prepare};
 use crate::record::{self, StageRecord, State};
 use crate::rl_settings::{RlFlags, refuse_bad_iterations};
 use crate::settings::{Flags, layered, object};
 use crate::stages::{base, dpo, mid, rl, sft, tune};
 use crate::training::Chain;
 use crate::tune_settings::TuneFlags;
-use crate::{chat, format, model, output, plan_text, report, sample};
-use outlook::Outlook;
+use crate::{chat, format, model, output, report, sample};
 
 /// Texts that a model writes which is only a base model.
 const SAMPLES: usize = 3;
@@ -58,13 +56,13 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
     let mut prepared = prepare(home, &flags, &args.run, &args.compute, &args.plan)?;
     let request = request(args, &prepared)?;
     if args.plan.dry_run {
-        prepared.predict_time(&args.plan)?;
-        let (plan, stages) = (&prepared.plan, outlook::stages(&prepared, &request)?);
-        if args.plan.json {
-            return output::print_json(&Outlook { plan, stages });
-        }
-        let base = plan_text::table(plan, available_memory(&prepared.device));
-        return output::print(&format!("{base}\n{}", outlook::table(&stages)));
+        return prepared.print_plan(&args.plan, |prepared| {
+            let stages = outlook::stages(prepared, &request)?;
+            Ok(More {
+                fields: object(&json!({"stages": stages})),
+                text: format!("\n{}", outlook::table(&stages)),
+            })
+        });
     }
     let run = prepared.run.clone();
     let interrupt = Interrupt::listen()?;

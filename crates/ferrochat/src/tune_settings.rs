@@ -1,12 +1,15 @@
 //! The settings of fine-tuning on conversations (mid-training and SFT): flags, values, and the recipes of
-//! both published states of the reference. Knows no data and no model.
+//! both published states of the reference, and what a step of them takes. Knows no data.
 
 use anyhow::Result;
 use clap::Args;
+use ferrochat_model::StepCost;
+use ferrochat_tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::data_sets;
-use crate::errors::refuse;
+use crate::errors::{refuse, usage};
+use crate::plan::Plan;
 use crate::rl_settings::refuse_bad_iterations;
 use crate::settings::{finite, gone_on, layered, object};
 
@@ -169,6 +172,28 @@ impl Default for TuneSettings {
     }
 }
 
+/// What an optimizer step takes, in rows as long as the base model's context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TuneStep {
+    /// Rows of all passes.
+    pub rows: usize,
+    /// Rows per forward and backward pass.
+    pub device_batch_size: usize,
+    /// Forward and backward passes.
+    pub grad_accum_steps: usize,
+    /// Tokens in all rows, padding included.
+    pub total_batch_size: usize,
+    /// Most bytes of memory that tensors need at a time.
+    pub memory_bytes: u64,
+}
+
+impl TuneStep {
+    /// Tokens that so many steps read.
+    pub fn tokens_of(&self, steps: u64) -> u64 {
+        steps.saturating_mul(self.total_batch_size as u64)
+    }
+}
+
 /// May be different when a stage goes on: they change what is shown and kept, not what is learned.
 const FREE_ON_RESUME: [&str; 3] = ["eval_every", "eval_tokens", "save_every"];
 
@@ -232,6 +257,32 @@ impl TuneSettings {
         Ok(settings)
     }
 
+    /// What a step on a base model of this plan takes.
+    ///
+    /// # Errors
+    /// Rows that do not divide into passes, or arithmetic that cannot be planned.
+    pub fn step(&self, base: &Plan, device: &Device) -> Result<TuneStep> {
+        let sequence_len = base.model.sequence_len;
+        let rows = self.rows_per_step.unwrap_or(base.total_batch_size / sequence_len);
+        let device_batch_size = self.device_batch_size.unwrap_or(base.device_batch_size);
+        if !rows.is_multiple_of(device_batch_size) {
+            refuse!(
+                "--rows-per-step {rows} is not divisible by --device-batch-size {device_batch_size}; give {} or another \
+                 --device-batch-size",
+                rows.next_multiple_of(device_batch_size)
+            );
+        }
+        let grad_accum_steps = rows / device_batch_size;
+        let cost = StepCost::dry_run(device, &base.model, device_batch_size, grad_accum_steps).map_err(usage)?;
+        Ok(TuneStep {
+            rows,
+            device_batch_size,
+            grad_accum_steps,
+            total_batch_size: rows * sequence_len,
+            memory_bytes: cost.peak_bytes as u64,
+        })
+    }
+
     fn check(&self) -> Result<()> {
         refuse_bad_iterations("num-iterations", self.num_iterations)?;
         let positive = [
@@ -263,7 +314,10 @@ impl TuneSettings {
 
 impl TuneFlags {
     /// Files are remembered by paths that mean the same from any folder.
-    fn with_absolute_paths(&self) -> Result<TuneFlags> {
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub fn with_absolute_paths(&self) -> Result<TuneFlags> {
         let mut flags = self.clone();
         let absolute = |flag: &str, path: &str| -> Result<String> {
             // `name*3` is the name three times per epoch.
@@ -297,6 +351,7 @@ impl TuneFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
     #[test]
     fn every_flag_is_a_setting_and_flags_go_over_recipes() {
@@ -335,6 +390,43 @@ mod tests {
         };
         let error = TuneSettings::resumed(&saved, &flags, "x").unwrap_err().to_string();
         assert!(error.contains("--epochs 1"), "{error}");
+    }
+
+    #[test]
+    fn a_step_is_made_of_whole_passes() {
+        let device = Device::cpu(&ferrochat_tensor::CpuOptions::default()).unwrap();
+        let base = Settings {
+            depth: 2,
+            max_seq_len: 64,
+            device_batch_size: 4,
+            total_batch_size: 1024,
+            ..Settings::default()
+        };
+        let plan = Plan::new("x", &base, 300, &device, None).unwrap();
+        let step = |rows, batch| {
+            let flags = TuneFlags {
+                rows_per_step: rows,
+                device_batch_size: batch,
+                ..TuneFlags::default()
+            };
+            TuneSettings::new("mid", &TuneFlags::default(), &flags)
+                .unwrap()
+                .step(&plan, &device)
+        };
+        let usual = step(None, None).unwrap();
+        assert_eq!(
+            (usual.rows, usual.device_batch_size, usual.grad_accum_steps),
+            (16, 4, 4)
+        );
+        assert_eq!((usual.total_batch_size, usual.tokens_of(3)), (1024, 3072));
+        let twice = step(Some(32), Some(8)).unwrap();
+        assert_eq!((twice.rows, twice.grad_accum_steps), (32, 4));
+        assert!(twice.memory_bytes > usual.memory_bytes);
+        let sentence = step(Some(30), None).unwrap_err().to_string();
+        assert!(
+            sentence.contains("--rows-per-step 30") && sentence.contains("give 32"),
+            "{sentence}"
+        );
     }
 
     #[test]

@@ -145,6 +145,14 @@ fn a_plan_says_what_is_done() {
     ];
     assert_eq!(stages(&plan, "state"), expected(&states));
     assert_eq!(plan["stages"][3]["steps"], 3);
+    // The stage alone plans the same.
+    let mut alone = vec!["train", "sft", "--run", "x", "--num-iterations", "3"];
+    alone.extend(["--dry-run", "--json", "--assume-tflops", "1"]);
+    let alone: Value = serde_json::from_str(&place.succeed(&alone)).unwrap();
+    for field in ["tokens", "memory_bytes"] {
+        assert!(alone[field].is_u64(), "{alone}");
+        assert_eq!(plan["stages"][3][field], alone[field]);
+    }
     // Which stages is one thing, what they learn from and how long another.
     let one = place.succeed(&with(&dry, &["--json", "--stages", "sft"]));
     let one: Value = serde_json::from_str(&one).unwrap();

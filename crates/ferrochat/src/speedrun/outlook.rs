@@ -2,27 +2,18 @@
 //! conversations and questions are read. Reads no data and writes nothing.
 
 use anyhow::Result;
-use ferrochat_model::StepCost;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{FURTHER, Request, rl_flags, tune_flags};
 use crate::dpo_settings::{DpoFlags, DpoSettings};
 use crate::errors::usage;
 use crate::format::{bytes, duration, short, thousands};
-use crate::plan::Plan;
 use crate::prepare::Prepared;
 use crate::record::{StageRecord, State};
 use crate::rl_settings::RlSettings;
 use crate::tune_settings::TuneSettings;
 use crate::{output, presets};
-
-/// The plan of base training, and what each stage will be.
-#[derive(Serialize)]
-pub(super) struct Outlook<'a> {
-    #[serde(flatten)]
-    pub(super) plan: &'a Plan,
-    pub(super) stages: Vec<StagePlan>,
-}
 
 /// One stage. What only its data can tell is none.
 #[derive(Debug, Serialize)]
@@ -57,9 +48,7 @@ impl StagePlan {
 
     /// With what the stage's own record says.
     fn recorded(mut self, prepared: &Prepared) -> Result<StagePlan> {
-        if !prepared.fresh
-            && let Some(record) = StageRecord::load(&prepared.run.stage(self.stage)).map_err(usage)?
-        {
+        if let Some(record) = record_of(self.stage, prepared)? {
             self.state = Some(record.state);
             self.steps_done = record.number("/steps_done").unwrap_or(0.0) as u64;
             let known = record.number("/plan/steps").map(|steps| steps as u64);
@@ -125,33 +114,51 @@ pub(super) fn stages(prepared: &Prepared, request: &Request) -> Result<Vec<Stage
     Ok(stages)
 }
 
+/// The record of a stage that goes on, or is over.
+fn record_of(stage: &str, prepared: &Prepared) -> Result<Option<StageRecord>> {
+    if prepared.fresh {
+        return Ok(None);
+    }
+    StageRecord::load(&prepared.run.stage(stage)).map_err(usage)
+}
+
+/// The settings of a stage that has begun: it keeps them, whatever is asked now.
+fn begun_with<T: DeserializeOwned>(stage: &str, prepared: &Prepared) -> Result<Option<T>> {
+    let record = record_of(stage, prepared)?;
+    Ok(record.and_then(|record| serde_json::from_value(record.details["settings"].clone()).ok()))
+}
+
 /// Mid-training or SFT.
 fn tuning(stage: &'static str, prepared: &Prepared, request: &Request) -> Result<StagePlan> {
     let (plan, settings) = (&prepared.plan, &prepared.settings);
-    let flags = tune_flags(stage, &request.mix);
-    let tune = TuneSettings::new(stage, &presets::tuning(settings, stage), &flags)?;
-    let rows = tune
-        .rows_per_step
-        .unwrap_or(plan.total_batch_size / settings.max_seq_len);
-    let rows_per_pass = tune.device_batch_size.unwrap_or(settings.device_batch_size);
-    let passes = rows.div_ceil(rows_per_pass);
-    let cost = StepCost::dry_run(&prepared.device, &plan.model, rows_per_pass, passes).map_err(usage)?;
+    let tune = match begun_with(stage, prepared)? {
+        Some(tune) => tune,
+        None => TuneSettings::new(
+            stage,
+            &presets::tuning(settings, stage),
+            &tune_flags(stage, &request.mix),
+        )?,
+    };
+    let step = tune.step(plan, &prepared.device)?;
     // Where an epoch ends is known only once the conversations are read.
     let steps = u64::try_from(tune.num_iterations).ok();
-    let tokens = steps.map(|steps| steps.saturating_mul((rows * settings.max_seq_len) as u64));
+    let tokens = steps.map(|steps| step.tokens_of(steps));
     let flops = tokens.map(|tokens| tokens as f64 * plan.flops_per_token);
     let rate = plan.time.as_ref().map(|time| time.flops_per_second);
     Ok(StagePlan {
         steps,
         tokens,
-        memory_bytes: Some(cost.peak_bytes as u64),
+        memory_bytes: Some(step.memory_bytes),
         minutes: flops.zip(rate).map(|(flops, rate)| flops / rate / 60.0),
-        ..StagePlan::new(stage, per_step(rows, settings.max_seq_len))
+        ..StagePlan::new(stage, per_step(step.rows, settings.max_seq_len))
     })
 }
 
 fn practice(prepared: &Prepared, request: &Request) -> Result<StagePlan> {
-    let rl = RlSettings::new(&presets::practice(&prepared.settings), &rl_flags(&request.mix))?;
+    let rl = match begun_with("rl", prepared)? {
+        Some(rl) => rl,
+        None => RlSettings::new(&presets::practice(&prepared.settings), &rl_flags(&request.mix))?,
+    };
     let work = format!(
         "{} replies to each of {} questions per step",
         rl.num_samples, rl.examples_per_step
@@ -163,7 +170,10 @@ fn practice(prepared: &Prepared, request: &Request) -> Result<StagePlan> {
 }
 
 fn preferences(prepared: &Prepared) -> Result<StagePlan> {
-    let dpo = DpoSettings::new(&presets::preferring(&prepared.settings), &DpoFlags::default())?;
+    let dpo = match begun_with("dpo", prepared)? {
+        Some(dpo) => dpo,
+        None => DpoSettings::new(&presets::preferring(&prepared.settings), &DpoFlags::default())?,
+    };
     Ok(StagePlan {
         steps: u64::try_from(dpo.num_iterations).ok(),
         ..StagePlan::new("dpo", format!("{} pairs per step", dpo.examples_per_step))

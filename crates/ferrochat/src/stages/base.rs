@@ -21,7 +21,7 @@ use crate::home::{Home, RunFolder};
 use crate::interrupt::Interrupt;
 use crate::metrics::{Line, Metrics};
 use crate::plan::Plan;
-use crate::prepare::{self, Prepared, prepare};
+use crate::prepare::{self, More, Prepared, prepare};
 use crate::record::{self, StageRecord, State};
 use crate::settings::Settings;
 use crate::stages::tokenizer;
@@ -35,7 +35,7 @@ use crate::{device, format, sample, source};
 pub fn command(home: &Home, args: &BaseArgs) -> Result<()> {
     let mut prepared = prepare(home, &args.flags, &args.run, &args.compute, &args.plan)?;
     if args.plan.dry_run {
-        return prepared.print_plan(&args.plan);
+        return prepared.print_plan(&args.plan, |_| Ok(More::default()));
     }
     if prepare::is_finished(prepared.base.as_ref()) {
         refuse!(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use ferrochat_data::{Batch, ConversationLoader, ConversationLoaderConfig, ConversationPacking, LoaderState};
-use ferrochat_model::{Gpt, Rates, Schedule, StepCost};
+use ferrochat_model::{Gpt, Rates, Schedule};
 use ferrochat_tokenizer::Tokenizer;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ use crate::plan::TimePlan;
 use crate::record;
 use crate::talks::Talks;
 use crate::training::{Chain, Learned, Lesson, Moment, Passes, Rows, Weights, is_due};
-use crate::tune_settings::TuneSettings;
+use crate::tune_settings::{TuneSettings, TuneStep};
 use crate::{device, format, presets};
 
 /// What the stage will be.
@@ -81,8 +81,9 @@ pub fn train(chain: Chain, args: &TuneArgs, interrupt: &Interrupt, go_on: &str) 
         None => TuneSettings::new(chain.stage, &presets::tuning(&chain.settings, chain.stage), &args.flags)?,
     };
     let talks = Talks::open(chain.stage, &chain.settings, &chain.plan, &settings)?;
-    let config = loader_config(&chain, &settings)?;
-    let mut plan = plan(&chain, &settings, &talks, &config)?;
+    let step = settings.step(&chain.plan, &chain.device)?;
+    let config = loader_config(&chain, &settings, &step)?;
+    let mut plan = plan(&chain, &settings, &step, &talks, &config)?;
     if args.plan.dry_run {
         let rate = match args.plan.assume_tflops {
             Some(tflops) => tflops * 1e12,
@@ -121,33 +122,26 @@ pub fn train(chain: Chain, args: &TuneArgs, interrupt: &Interrupt, go_on: &str) 
     training.run(&mut lesson, interrupt, go_on)
 }
 
-fn loader_config(chain: &Chain, settings: &TuneSettings) -> Result<ConversationLoaderConfig> {
+fn loader_config(chain: &Chain, settings: &TuneSettings, step: &TuneStep) -> Result<ConversationLoaderConfig> {
     let packing = match settings.packing.as_str() {
         "best-fit" => ConversationPacking::BestFit,
         "one-per-row" => ConversationPacking::OnePerRow,
         "stream" => ConversationPacking::Stream,
         other => refuse!("--packing {other:?} is unknown; it must be best-fit, one-per-row or stream"),
     };
-    let device_batch_size = settings.device_batch_size.unwrap_or(chain.settings.device_batch_size);
-    let mut config = ConversationLoaderConfig::new(device_batch_size, chain.plan.model.sequence_len, packing);
+    let mut config = ConversationLoaderConfig::new(step.device_batch_size, chain.plan.model.sequence_len, packing);
     // The number of steps says where it ends; the last step may need a little of the next epoch.
     config.passes = None;
     Ok(config)
 }
 
-fn plan(chain: &Chain, settings: &TuneSettings, talks: &Talks, config: &ConversationLoaderConfig) -> Result<TunePlan> {
-    let base = &chain.plan;
-    let rows = settings
-        .rows_per_step
-        .unwrap_or(base.total_batch_size / base.model.sequence_len);
-    if !rows.is_multiple_of(config.batch_size) {
-        refuse!(
-            "--rows-per-step {rows} is not divisible by --device-batch-size {}; give {} or another --device-batch-size",
-            config.batch_size,
-            rows.next_multiple_of(config.batch_size)
-        );
-    }
-    let grad_accum_steps = rows / config.batch_size;
+fn plan(
+    chain: &Chain,
+    settings: &TuneSettings,
+    step: &TuneStep,
+    talks: &Talks,
+    config: &ConversationLoaderConfig,
+) -> Result<TunePlan> {
     let steps = match usize::try_from(settings.num_iterations) {
         Ok(steps) => steps,
         Err(_) if talks.endless => refuse!("the world's conversations never end: give --num-iterations"),
@@ -155,24 +149,22 @@ fn plan(chain: &Chain, settings: &TuneSettings, talks: &Talks, config: &Conversa
             let mut once = config.clone();
             once.passes = Some(settings.epochs);
             let survey = ConversationLoader::survey(&talks.train, &chain.tokenizer, &once).map_err(usage)?;
-            (survey.batches as usize / grad_accum_steps).max(1)
+            (survey.batches as usize / step.grad_accum_steps).max(1)
         }
     };
-    let total_batch_size = rows * base.model.sequence_len;
-    let tokens = (steps as u64).saturating_mul(total_batch_size as u64);
-    let cost = StepCost::dry_run(&chain.device, &base.model, config.batch_size, grad_accum_steps).map_err(usage)?;
+    let tokens = step.tokens_of(steps as u64);
     Ok(TunePlan {
         run: chain.run.name.clone(),
         stage: chain.stage,
         source: chain.source,
         conversations: talks.describe(),
-        device_batch_size: config.batch_size,
-        grad_accum_steps,
-        total_batch_size,
+        device_batch_size: step.device_batch_size,
+        grad_accum_steps: step.grad_accum_steps,
+        total_batch_size: step.total_batch_size,
         steps,
         tokens,
-        total_flops: tokens as f64 * base.flops_per_token,
-        memory_bytes: cost.peak_bytes as u64,
+        total_flops: tokens as f64 * chain.plan.flops_per_token,
+        memory_bytes: step.memory_bytes,
         time: None,
     })
 }
