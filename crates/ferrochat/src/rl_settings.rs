@@ -230,7 +230,10 @@ pub fn refuse_bad_rate(init_lr_frac: f64) -> Result<()> {
 
 impl RlFlags {
     /// Files are remembered by paths that mean the same from any folder.
-    fn with_absolute_paths(&self) -> Result<RlFlags> {
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub fn with_absolute_paths(&self) -> Result<RlFlags> {
         let mut flags = self.clone();
         if let Some(path) = &self.tasks_dir {
             flags.tasks_dir = Some(crate::data_sets::resolve("tasks-dir", path)?);

@@ -76,9 +76,8 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
             .fold(String::new(), |all, stage| all + stage + ", "),
         run.root.display()
     );
-    // A stage's own line would go on with the stage alone. After base training no element type is remembered.
-    let dtype = args.flags.dtype.iter().flat_map(|dtype| ["--dtype", dtype]);
-    let go_on = format::shell_line(["ferrochat", "speedrun", "--run", &run.name].into_iter().chain(dtype));
+    // A stage's own line would go on with the stage alone.
+    let go_on = format::shell_line(["ferrochat", "speedrun", "--run", &run.name]);
 
     let mut before = None;
     if prepare::is_finished(prepared.base.as_ref()) {
@@ -94,8 +93,10 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
         base::train(prepared, &interrupt, &go_on)?;
     }
     for stage in FURTHER.iter().filter(|stage| request.asks_for(stage)) {
-        if prepare::is_finished(StageRecord::load(&run.stage(stage))?.as_ref()) {
+        if let Some(record) = StageRecord::load(&run.stage(stage))?.filter(|record| prepare::is_finished(Some(record)))
+        {
             eprintln!("{stage}: finished before, skipped");
+            name_late_mix(&record, &run.name, &args.mix);
             continue;
         }
         if let Err(error) = further(home, &run, stage, &request, args, &interrupt, &go_on) {
@@ -258,6 +259,32 @@ fn heed_late_flags(prepared: &mut Prepared, flags: &Flags, request: &Request) ->
     Ok(())
 }
 
+/// Names what is asked now of a stage that is over and was done otherwise.
+fn name_late_mix(record: &StageRecord, run: &str, mix: &MixArgs) {
+    let stage = record.stage.as_str();
+    let asked = match stage {
+        "mid" | "sft" => tune_flags(stage, mix).with_absolute_paths().map(|flags| object(&flags)),
+        "rl" => rl_flags(mix).with_absolute_paths().map(|flags| object(&flags)),
+        _ => return,
+    };
+    let Ok(mut asked) = asked else { return };
+    asked.retain(|name, value| record.details["settings"][name] != *value);
+    let late: Vec<String> = asked
+        .keys()
+        .map(|name| match name.as_str() {
+            "num_iterations" => format!("--{stage}-iterations"),
+            other => format!("--{}", other.replace('_', "-")),
+        })
+        .collect();
+    if !late.is_empty() {
+        eprintln!(
+            "note: {} comes too late for {stage}, which is finished: nothing changes there (`{}` begins it again)",
+            late.join(", "),
+            format::shell_line(["ferrochat", "train", stage, "--run", run, "--fresh"])
+        );
+    }
+}
+
 /// One stage after the base model.
 fn further(
     home: &Home,
@@ -272,7 +299,7 @@ fn further(
         run: Some(run.name.clone()),
         machine: MachineArgs {
             compute: args.compute.clone(),
-            // As base training had it, unless another is asked for.
+            // As the stage before had it, unless another is asked for.
             dtype: args.flags.dtype.clone(),
         },
         ..StageArgs::default()

@@ -150,15 +150,24 @@ fn flags_that_come_after_base_training_are_heeded_or_named() {
         assert!(said.contains(words), "{words} is not in {said}");
     }
     assert!(!said.contains("--save-every"), "as base training had it: {said}");
-    let record = |stage: &str| -> Value {
-        serde_json::from_str(&std::fs::read_to_string(place.stage("x", stage).join("stage.json")).unwrap()).unwrap()
-    };
-    let mid = record("mid");
+    let mid = place.record("x", "mid");
     assert_eq!(mid["details"]["tasks"][0]["count"], 3);
     assert!(mid["details"]["device"].as_str().unwrap().contains("float32"), "{mid}");
     // Remembered without being said again, and what was asked at the first start gives way.
     place.succeed(&["train", "sft", "--run", "x", "--num-iterations", "2"]);
-    assert_eq!(record("sft")["details"]["tasks"][0]["count"], 3);
+    assert_eq!(place.record("x", "sft")["details"]["tasks"][0]["count"], 3);
+    // What comes too late for a stage is named, what is as it was is not.
+    let stages = ["speedrun", "--run", "x", "--stages", "mid,sft"];
+    let output = place.run(&with(&stages, &["--mid-iterations", "2", "--sft-iterations", "7"]));
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("--sft-iterations comes too late for sft") && !said.contains("--mid-iterations"),
+        "{said}"
+    );
+    let plan = place.succeed(&with(&stages, &["--dry-run", "--json", "--assume-tflops", "1"]));
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["stages"][3]["steps"], 2, "of what was done: {plan}");
 }
 
 #[test]
@@ -196,7 +205,7 @@ fn a_line_printed_after_base_training_goes_on_with_what_was_asked() {
     let output = child.wait_with_output().unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    let line = "speedrun --run x --dtype f32";
+    let line = "speedrun --run x";
     assert!(said.trim_end().ends_with(&format!("ferrochat {line}")), "{said}");
 
     // What is refused is not remembered.
@@ -208,6 +217,16 @@ fn a_line_printed_after_base_training_goes_on_with_what_was_asked() {
     place.succeed(&line.split(' ').collect::<Vec<_>>());
     assert_eq!(steps(&mid), 301);
     assert!(!place.stage("x", "sft").exists(), "only mid was asked for");
+    // The element type is remembered too, and handed on.
+    place.succeed(&["train", "sft", "--run", "x", "--num-iterations", "2"]);
+    for stage in ["mid", "sft"] {
+        let record = place.record("x", stage);
+        assert!(
+            record["details"]["device"].as_str().unwrap().ends_with("float32"),
+            "{record}"
+        );
+        assert_eq!(record["settings"]["dtype"], "f32");
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub struct CheckpointArgs {
 /// A trained model.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// The run that made it
+    /// The run that made the model
     #[arg(long, value_name = "NAME")]
     pub run: String,
     /// Which of its models.

@@ -98,8 +98,11 @@ impl Chain {
             .expect(&opened.meta().config.clone(), &tokenizer.fingerprint())
             .map_err(sorted)?;
         let mut machine = args.machine.clone();
-        machine.dtype = machine.dtype.or_else(|| trainer.settings.dtype.clone());
+        // As the stage had it, else as the one before: it changes every rounding.
+        let before = record.as_ref().map_or(&trainer.settings, |record| &record.settings);
+        machine.dtype = machine.dtype.or_else(|| before.dtype.clone());
         let device = device::open(&machine)?;
+        trainer.settings.dtype = Some(device::dtype_name(&device).to_owned());
         let mut plan = Plan::new(&name, &trainer.settings, tokenizer.vocab_size(), &device, None)?;
         plan.model = opened.meta().config.clone();
         Ok(Chain {
@@ -203,6 +206,7 @@ impl Chain {
             StageRecord::begin(self.stage, &self.settings, details)
         });
         device::note_move(&mut record, self.stage, step, &self.device);
+        record.settings.dtype.clone_from(&self.settings.dtype);
         record.details["settings"] = json!(settings);
         record.save(&folder, State::Begun)?;
         let after = if step > 0 {
@@ -217,10 +221,11 @@ impl Chain {
             self.source,
             folder.display()
         );
-        let trainer = loaded.resumed.map_or_else(
+        let mut trainer = loaded.resumed.map_or_else(
             || Trainer::begin(&self.settings, self.packing),
             |resumed| resumed.trainer,
         );
+        trainer.settings.dtype = self.settings.dtype;
         Ok(Training {
             stage: self.stage,
             run: self.run,

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A machine of its own: an empty `FERROCHAT_HOME` and a folder to stand in.
@@ -52,6 +53,12 @@ impl Place {
 
     pub fn stage(&self, run: &str, stage: &str) -> PathBuf {
         self.home().join("runs").join(run).join(stage)
+    }
+
+    /// The record of a stage.
+    pub fn record(&self, run: &str, stage: &str) -> Value {
+        let text = std::fs::read_to_string(self.stage(run, stage).join("stage.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Writes a file to stand in for a user's data.
