@@ -67,7 +67,7 @@ class Answer {
     if (!this.frame) return;
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    show(() => this.place.replaceChildren(...markdown(this.parts.at(-1).text)));
+    show(() => this.place.replaceChildren(markdown(this.parts.at(-1).text)));
   }
 
   border(before, kind) {

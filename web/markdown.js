@@ -12,24 +12,24 @@ const WORDS =
 /** The same and # headings, which are never inside others. */
 const MARKS = new RegExp(`${WORDS.source}|^#{1,6} +(.+)$`, "gm");
 
-/** A text without blocks, as nodes; `deep` for one that is marked itself. */
-function marked(text, deep = false) {
-  const nodes = [];
+/** Puts a text without blocks into an element; `deep` for one that is marked itself. */
+function mark(place, text, deep = false) {
   let at = 0;
   for (const found of text.matchAll(deep ? WORDS : MARKS)) {
     const [all, code, bold, italics, heading] = found;
     const made = document.createElement(code ? "code" : italics ? "em" : "strong");
     const inner = code ?? bold ?? italics ?? heading;
-    made.append(...(code || deep ? [inner] : marked(inner, true)));
-    nodes.push(text.slice(at, found.index), made);
+    if (code || deep) made.append(inner);
+    else mark(made, inner, true);
+    place.append(text.slice(at, found.index), made);
     at = found.index + all.length;
   }
-  return [...nodes, text.slice(at)];
+  place.append(text.slice(at));
 }
 
-/** A text as nodes. */
+/** A text as elements. */
 function markdown(text) {
-  const nodes = [];
+  const made = document.createDocumentFragment();
   let at = 0;
   for (const found of text.matchAll(FENCE)) {
     const [all, language, code] = found;
@@ -37,9 +37,11 @@ function markdown(text) {
     block.className = "block";
     block.dataset.language = language.trim();
     block.append(code.replace(/\n$/, ""));
-    nodes.push(...marked(text.slice(at, found.index).replace(/(?<!\n)\n+$/, "")), block);
+    mark(made, text.slice(at, found.index).replace(/(?<!\n)\n+$/, ""));
+    made.append(block);
     at = found.index + all.length;
   }
   const rest = text.slice(at);
-  return [...nodes, ...marked(at > 0 ? rest.replace(/^\n+/, "") : rest)];
+  mark(made, at > 0 ? rest.replace(/^\n+/, "") : rest);
+  return made;
 }
