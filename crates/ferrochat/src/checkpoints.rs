@@ -155,6 +155,22 @@ impl Checkpoints {
     }
 }
 
+/// Bytes of the checkpoints that a stage of so many steps has at a time: those of every `save_every` steps, the newest, and
+/// the one being written.
+pub fn disk_bytes(one: u64, steps: usize, save_every: i64) -> u64 {
+    let kept = match u64::try_from(save_every) {
+        Ok(every) if every > 0 => (steps as u64).saturating_sub(1) / every,
+        _ => 0,
+    };
+    one.saturating_mul(kept + 2)
+}
+
+/// What is left of so many bytes where checkpoints of `one` lie in `folder` already.
+pub fn bytes_to_come(all: u64, one: u64, folder: &Path) -> u64 {
+    let there = checkpoint::list(folder).map_or(0, |there| there.len() as u64);
+    all.saturating_sub(there.saturating_mul(one))
+}
+
 /// The trainer's part of a checkpoint's `meta.json`.
 ///
 /// # Errors
@@ -173,5 +189,31 @@ pub fn sorted(error: CheckpointError) -> anyhow::Error {
     match error {
         CheckpointError::Missing { .. } | CheckpointError::Foreign { .. } => usage(error),
         other => anyhow::Error::new(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disk_is_wanted_for_every_checkpoint_that_is_kept() {
+        // The newest and the one being written; of every 20 of 100 steps four more, as the last is the newest.
+        for (steps, every, count) in [
+            (100, -1, 2),
+            (100, 0, 2),
+            (100, 200, 2),
+            (100, 100, 2),
+            (100, 20, 6),
+            (101, 20, 7),
+        ] {
+            assert_eq!(disk_bytes(10, steps, every), 10 * count, "{steps} {every}");
+        }
+        assert_eq!(disk_bytes(1 << 60, 1 << 30, 1), u64::MAX);
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(bytes_to_come(60, 10, folder.path()), 60);
+        std::fs::create_dir(folder.path().join("step_000020")).unwrap();
+        assert_eq!(bytes_to_come(60, 10, folder.path()), 50);
+        assert_eq!(bytes_to_come(5, 10, folder.path()), 0);
     }
 }

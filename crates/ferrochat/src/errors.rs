@@ -68,9 +68,28 @@ pub fn report_clap(answer: &clap::Error) -> ExitCode {
     if answer.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = answer.print();
     } else {
-        eprintln!("{}; try --help", one_line(&first.join(" ")));
+        let hint = match suggestion(answer) {
+            Some(word) => format!("did you mean {word}?"),
+            None => "try --help".to_owned(),
+        };
+        eprintln!("{}; {hint}", one_line(&first.join(" ")));
     }
     ExitCode::from(2)
+}
+
+/// What is there and looks like what was typed.
+fn suggestion(answer: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let kinds = [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ];
+    kinds.into_iter().find_map(|kind| match answer.get(kind)? {
+        ContextValue::String(word) => Some(word.clone()),
+        ContextValue::Strings(words) => words.first().cloned(),
+        _ => None,
+    })
 }
 
 /// The error and its causes, each said once: library errors already name their source.

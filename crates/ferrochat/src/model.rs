@@ -74,9 +74,9 @@ pub fn load_to_talk(home: &Home, args: &ModelArgs) -> Result<Trained> {
     }
     let stage = args.checkpoint.stage.as_deref().unwrap_or("base");
     refuse!(
-        "the run {:?} has no {stage} model yet; ferrochat train {stage} --run {} makes one",
+        "the run {:?} has no {stage} model yet; {} makes one",
         args.run,
-        args.run
+        runs::made_by(&run, stage)
     )
 }
 

@@ -7,6 +7,7 @@ use ferrochat_model::{Arch, Dials, Facts, GptConfig, Horizon, HorizonRequest, Ra
 use ferrochat_tensor::Device;
 use serde::Serialize;
 
+use crate::checkpoints::disk_bytes;
 use crate::errors::{refuse, usage};
 use crate::settings::Settings;
 
@@ -66,7 +67,7 @@ pub struct Plan {
     pub memory_bytes: u64,
     /// One checkpoint.
     pub checkpoint_bytes: u64,
-    /// Disk space that must be free: the newest checkpoint and the one being written.
+    /// Disk space for all of them that are there at a time.
     pub disk_bytes: u64,
     /// How long it will take, where a rate is known.
     pub time: Option<TimePlan>,
@@ -180,7 +181,7 @@ impl Plan {
             data: DataPlan::new(source, arch, settings, tokens),
             memory_bytes: step.peak_bytes as u64,
             checkpoint_bytes,
-            disk_bytes: 2 * checkpoint_bytes,
+            disk_bytes: disk_bytes(checkpoint_bytes, horizon.steps, settings.save_every),
             time: None,
             model,
             horizon,

@@ -8,6 +8,7 @@ use ferrochat_tokenizer::Tokenizer;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::checkpoints::bytes_to_come;
 use crate::cli::{ComputeArgs, MachineArgs, PlanArgs, RunArgs};
 use crate::device;
 use crate::errors::{refuse, usage};
@@ -67,7 +68,8 @@ pub fn prepare(home: &Home, flags: &Flags, run: &RunArgs, compute: &ComputeArgs,
     settings.eval_tokens = Some(plan_of_run.eval_tokens);
     if !plan.dry_run {
         plan_of_run.refuse_too_much_memory(&device)?;
-        check_writable(&folder.root, plan_of_run.disk_bytes)?;
+        let (all, one) = (plan_of_run.disk_bytes, plan_of_run.checkpoint_bytes);
+        check_writable(&folder.root, bytes_to_come(all, one, &folder.stage("base")))?;
     }
     Ok(Prepared {
         run: folder,

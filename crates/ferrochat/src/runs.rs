@@ -119,11 +119,18 @@ impl Run {
 /// There is none.
 pub fn newest(home: &Home) -> Result<String> {
     // A damaged run must not hide the others, nor be chosen unasked.
-    let runs = names(home)?.into_iter().filter_map(|name| Run::load(home, &name).ok());
+    let (mut runs, mut damage) = (Vec::new(), None);
+    for name in names(home)? {
+        match Run::load(home, &name) {
+            Ok(run) => runs.push(run),
+            Err(error) => damage = Some(error),
+        }
+    }
     let updated = |run: &Run| run.stages.iter().map(|record| record.updated.clone()).max();
-    match runs.max_by_key(updated) {
-        Some(run) => Ok(run.folder.name),
-        None => refuse!(
+    match (runs.into_iter().max_by_key(updated), damage) {
+        (Some(run), _) => Ok(run.folder.name),
+        (None, Some(error)) => Err(error),
+        (None, None) => refuse!(
             "there is no run in {}; ferrochat speedrun makes one",
             home.runs.display()
         ),
@@ -323,6 +330,14 @@ impl Shown<'_> {
     }
 }
 
+/// The line that makes a stage of a run, or goes on with it.
+pub fn made_by(run: &Run, stage: &str) -> String {
+    match run.stages.iter().find(|record| record.state != State::Finished) {
+        Some(record) => go_on(run, record),
+        None => shell_line(["ferrochat", "train", stage, "--run", &run.folder.name]),
+    }
+}
+
 /// The line that goes on with a stage that is not finished.
 fn go_on(run: &Run, record: &StageRecord) -> String {
     let name = run.folder.name.as_str();
@@ -360,6 +375,10 @@ mod tests {
         assert_eq!(go_on(&alone, &alone.stages[0]), "ferrochat train sft --run x");
         let whole = run("base", json!({"speedrun": {}}));
         assert_eq!(go_on(&whole, &whole.stages[0]), "ferrochat speedrun --run x");
+        assert_eq!(made_by(&whole, "sft"), "ferrochat speedrun --run x");
+        let mut done = run("base", json!({"speedrun": {}}));
+        done.stages[0].state = State::Finished;
+        assert_eq!(made_by(&done, "sft"), "ferrochat train sft --run x");
         let mut text = String::new();
         let shown = Shown {
             record: &alone.stages[0],

@@ -11,6 +11,14 @@ fn train<'a>(flags: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
+fn what_was_probably_meant_is_said() {
+    let place = Place::new();
+    place.refused(&["speedrun", "--dept", "3"], 2, &["'--dept'", "did you mean --depth?"]);
+    place.refused(&["speedrum"], 2, &["'speedrum'", "did you mean speedrun?"]);
+    place.refused(&["xyzzy"], 2, &["'xyzzy'", "try --help"]);
+}
+
+#[test]
 fn flags_that_cannot_work() {
     let place = Place::new();
     let refused = |flags: &[&str], about: &[&str]| place.refused(&with(&["train", "base"], flags), 2, about);

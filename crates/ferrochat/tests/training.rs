@@ -134,6 +134,32 @@ fn an_interrupted_speedrun_goes_on_as_a_speedrun() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_written_ends_with_the_line_that_goes_on() {
+    let place = Place::new();
+    // As a full disk would, at the first checkpoint.
+    let in_the_way = place.base("x").join("latest");
+    std::fs::create_dir_all(in_the_way.join("folder")).unwrap();
+    let args = with(
+        &with(&["train", "base"], TINY),
+        &["--num-iterations", "4", "--run", "x"],
+    );
+    let output = place.run(&args);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let line = said.lines().rev().nth(1).unwrap();
+    assert!(
+        line.ends_with("this goes on: ferrochat train base --run x --resume"),
+        "{said}"
+    );
+    std::fs::remove_dir_all(in_the_way).unwrap();
+    place.succeed(&["train", "base", "--run", "x", "--resume"]);
+
+    // The only run there is, damaged.
+    std::fs::write(place.base("x").join("stage.json"), "{").unwrap();
+    place.refused(&["chat", "-p", "hi"], 1, &["stage.json is damaged"]);
+}
+
+#[test]
 fn threads_do_not_change_bits() {
     let place = Place::new();
     for (run, threads) in [("one", "1"), ("two", "2")] {

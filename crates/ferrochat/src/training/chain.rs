@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{Training, resume};
-use crate::checkpoints::{Checkpoints, Resumed, Trainer, sorted, trainer_of};
+use crate::checkpoints::{Checkpoints, Resumed, Trainer, bytes_to_come, disk_bytes, sorted, trainer_of};
 use crate::cli::StageArgs;
 use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder, check_writable};
@@ -187,7 +187,9 @@ impl Chain {
         price_per_hour: Option<f64>,
     ) -> Result<Training> {
         let folder = self.run.stage(self.stage);
-        check_writable(&folder, self.plan.disk_bytes)?;
+        let one = self.plan.checkpoint_bytes;
+        let all = disk_bytes(one, schedule.steps, loaded.checkpoints.save_every());
+        check_writable(&folder, bytes_to_come(all, one, &folder))?;
         if self.fresh {
             remove_from(&self.run, self.stage)?;
         }

@@ -143,6 +143,10 @@ impl Training {
             }
             Err(error) => {
                 self.close(State::Failed, lesson).ok();
+                // A full disk, or one that went away: what was saved is whole.
+                if error.chain().any(<dyn std::error::Error>::is::<std::io::Error>) {
+                    eprintln!("{}: once what follows is mended, this goes on: {go_on}", self.stage);
+                }
                 Err(error)
             }
         }
