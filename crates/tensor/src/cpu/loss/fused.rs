@@ -219,13 +219,13 @@ impl<T: Elem> Pass<'_, T> {
                 forward_of(start),
                 backward.panels(&micros, (start, 0), count, wide / micros.width()),
             );
-            let mut ahead = Ahead::new([to_dx.stretch(&micros)], Micros::steps(&to_logits) * bands().count());
+            let mut ahead = Ahead::new([to_dx.stretch(&micros)]);
             for (band, left) in bands().zip(left.chunks(band_len)) {
                 let a = LeftRows {
                     units: left,
                     rows: band.len(),
                 };
-                micros.multiply_band(Band::Rows(a), to_logits, logits, width, false, || ahead.step());
+                micros.multiply_band(Band::Rows(a), to_logits, logits, width, false, &mut ahead);
                 let tile = seen_as_mut::<_, T>(&mut tile[band.start * ROW..]);
                 for ((row, z), g) in band.zip(logits.chunks_mut(width)).zip(tile.chunks_mut(row_len)) {
                     let row = rows.start + row;
@@ -243,14 +243,14 @@ impl<T: Elem> Pass<'_, T> {
             } else {
                 to_logits
             };
-            let mut ahead = Ahead::new([next.stretch(&micros)], Micros::steps(&to_dx) * bands().count());
+            let mut ahead = Ahead::new([next.stretch(&micros)]);
             for band in bands() {
                 let a = LeftRows {
                     units: &seen_as_mut::<_, u32>(&mut *tile)[band.start * ROW..],
                     rows: band.len(),
                 };
                 let sums = &mut sums[band.start * wide..];
-                micros.multiply_band(Band::Rows(a), to_dx, sums, wide, start > begin, || ahead.step());
+                micros.multiply_band(Band::Rows(a), to_dx, sums, wide, start > begin, &mut ahead);
             }
             let tile = seen_as_mut::<_, T>(&mut *tile);
             let stride = plan.unit_stride(chunk.targets.len());
@@ -347,14 +347,18 @@ impl<T: Elem> Pass<'_, T> {
                 let height = high.min(plan.padded - first);
                 // SAFETY: each panel is one task's.
                 let dhead = unsafe { dhead.range(first * channels..(first + height) * channels) };
-                // The gradient that is added to, and the panel after this one.
-                let stretches = [
-                    Stretch::new(dhead.as_ptr(), if add { dhead.len() } else { 0 }),
+                // The panel after this one, and the gradient that it is added to.
+                let after = dhead.as_ptr_range().end;
+                let mut ahead = Ahead::new([
                     Stretch::new(g.as_ptr().wrapping_add((panel + 1) * stride), stride),
-                ];
-                let mut ahead = Ahead::new(stretches, Micros::steps(&right));
+                    Stretch::new(after, if add { dhead.len() } else { 0 }),
+                ]);
                 let left = Band::Columns(&g[panel * stride..][..ks * high], height);
-                micros.multiply_band(left, right, sums, wide, false, || ahead.step());
+                if wide == channels {
+                    micros.multiply_band(left, right, dhead, channels, add, &mut ahead);
+                    continue;
+                }
+                micros.multiply_band(left, right, sums, wide, false, &mut ahead);
                 cpu.isa.vectorize(
                     #[inline(always)]
                     || {

@@ -52,7 +52,7 @@ impl Product<'_> {
                         unsafe {
                             session.prepare(height, part.len());
                             let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-                            kernel.by_rows[height - 1](part.len(), a, b, c, stride, add);
+                            kernel.by_rows[height - 1](part.len(), a, b, c, stride, add, b);
                         }
                     }
                 }

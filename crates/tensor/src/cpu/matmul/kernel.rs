@@ -50,12 +50,17 @@ pub(super) const A_STRIDE: usize = MAX_K + 16;
 /// Adds a block of k to a panel of C.
 ///
 /// Arguments: units of k; A (see [`Kernel::by_rows`], [`Kernel::by_k`]); B, a panel `[unit][nr]`;
-/// C and the distance between its rows; whether to add to C or overwrite it.
+/// C and the distance between its rows; whether to add to C or overwrite it; memory that will be wanted soon, of which [`AHEAD`]
+/// bytes are asked for with each unit, by kernels that can (nothing is read there: any address will do).
 ///
 /// # Safety
 /// The CPU has the kernel's instruction set, and [`Session::prepare`] was called; A and B hold that
 /// many units; C has as many rows of `nr` as the kernel's height.
-pub(super) type Micro = unsafe fn(usize, *const u32, *const u32, *mut f32, usize, bool);
+pub(super) type Micro = unsafe fn(usize, *const u32, *const u32, *mut f32, usize, bool, *const u32);
+
+/// Bytes of memory that a [`Micro`] asks for with a unit of k: in small shares requests neither wait for each other nor the
+/// arithmetic for them.
+pub(super) const AHEAD: usize = 16;
 
 /// Where the product of a panel of A goes.
 #[derive(Clone, Copy)]

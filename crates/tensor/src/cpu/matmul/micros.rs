@@ -247,7 +247,8 @@ impl Micros {
                         // `top..top + height` of C lie inside it by the assertion above.
                         unsafe {
                             let c = c.as_mut_ptr().add(top * stride + panel * nr);
-                            self.kernel.by_rows[height - 1](count, a_units.as_ptr(), b_units.as_ptr(), c, stride, add);
+                            let (a, b) = (a_units.as_ptr(), b_units.as_ptr());
+                            self.kernel.by_rows[height - 1](count, a, b, c, stride, add, b);
                         }
                     }
                 }

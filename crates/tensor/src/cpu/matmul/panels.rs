@@ -126,7 +126,7 @@ impl Panels<'_> {
                     let a = &a[units.start * mr..units.end * mr];
                     for (b, c) in columns {
                         // SAFETY: see above.
-                        unsafe { kernel.by_k[height - 1](units.len(), a.as_ptr(), b, c, stride, add) };
+                        unsafe { kernel.by_k[height - 1](units.len(), a.as_ptr(), b, c, stride, add, b) };
                     }
                 }
                 Left::ByRows(a) => {
@@ -137,7 +137,7 @@ impl Panels<'_> {
                     }
                     for (b, c) in columns {
                         // SAFETY: see above.
-                        unsafe { kernel.by_rows[height - 1](units.len(), a.as_ptr(), b, c, stride, add) };
+                        unsafe { kernel.by_rows[height - 1](units.len(), a.as_ptr(), b, c, stride, add, b) };
                     }
                 }
                 Left::InPlace(a, row) => {

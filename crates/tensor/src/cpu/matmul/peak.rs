@@ -38,7 +38,15 @@ pub(crate) fn peak(pool: &Pool, isa: Isa, precision: Precision) -> f64 {
         unsafe {
             session.prepare(kernel.mr, UNITS);
             for _ in 0..ROUNDS {
-                micro(UNITS, scratch.a.as_ptr(), scratch.b.as_ptr(), acc, kernel.nr, true);
+                micro(
+                    UNITS,
+                    scratch.a.as_ptr(),
+                    scratch.b.as_ptr(),
+                    acc,
+                    kernel.nr,
+                    true,
+                    scratch.b.as_ptr(),
+                );
             }
         }
     });

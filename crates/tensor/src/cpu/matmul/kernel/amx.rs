@@ -127,14 +127,14 @@ unsafe fn release() {
 
 /// # Safety
 /// See [`Micro`]; `configure` was called for the height and `units`.
-unsafe fn upper(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_stride: usize, add: bool) {
+unsafe fn upper(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_stride: usize, add: bool, _: *const u32) {
     // SAFETY: the caller's promise.
     unsafe { one(units, a, A_STRIDE * UNIT, b, c, c_stride, add) }
 }
 
 /// # Safety
 /// As [`upper`].
-unsafe fn lower(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_stride: usize, add: bool) {
+unsafe fn lower(units: usize, a: *const u32, b: *const u32, c: *mut f32, c_stride: usize, add: bool, _: *const u32) {
     // SAFETY: the caller's promise.
     unsafe { two(units, a, A_STRIDE * UNIT, b, c, c_stride, add) }
 }
@@ -297,7 +297,8 @@ mod tests {
                 // SAFETY: the operands have the extents that are asked for.
                 unsafe {
                     session.prepare(height, units);
-                    BF16.by_rows[height - 1](units, a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), STRIDE, add);
+                    let (a, b) = (a.as_ptr(), b.as_ptr());
+                    BF16.by_rows[height - 1](units, a, b, c.as_mut_ptr(), STRIDE, add, b);
                 }
                 drop(session);
                 for row in expected.chunks_mut(STRIDE).take(height) {

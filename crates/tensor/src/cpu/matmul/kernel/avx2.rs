@@ -29,6 +29,7 @@ unsafe fn micro<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     c: *mut f32,
     c_stride: usize,
     add: bool,
+    _: *const u32,
 ) {
     let mut sum = [[_mm256_setzero_ps(); 2]; HEIGHT];
     // SAFETY: A and B hold `units`, C has `HEIGHT` rows of `NR` (the caller's promise).

@@ -1,14 +1,15 @@
 //! Microkernels for AVX-512: 12 × 32, 24 of 32 registers as accumulators.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps,
+    __m256i, __m512, __m512bh, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps,
     _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
     _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
     _mm512_storeu_ps, _mm512_storeu_si512,
 };
 use std::mem::transmute;
 
-use super::{A_STRIDE, Kernel, MAX_K, Rounded, Sums, heights};
+use super::{A_STRIDE, AHEAD, Kernel, MAX_K, Rounded, Sums, heights};
+use crate::cpu::prefetch::LINE;
 
 const MR: usize = 12;
 const NR: usize = 32;
@@ -43,11 +44,12 @@ unsafe fn micro_f32<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     c: *mut f32,
     c_stride: usize,
     add: bool,
+    next: *const u32,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         expect::<HEIGHT>(c, c_stride);
-        let sum = sums_f32::<HEIGHT>(units, a, ROW, STEP, b);
+        let sum = sums_f32::<HEIGHT>(units, a, ROW, STEP, b, next);
         store(&sum, c, c_stride, add);
     }
 }
@@ -62,11 +64,12 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     c: *mut f32,
     c_stride: usize,
     add: bool,
+    next: *const u32,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         expect::<HEIGHT>(c, c_stride);
-        let sum = sums_bf16::<HEIGHT>(units, a, ROW, STEP, b);
+        let sum = sums_bf16::<HEIGHT>(units, a, ROW, STEP, b, next);
         store(&sum, c, c_stride, add);
     }
 }
@@ -84,7 +87,7 @@ unsafe fn strided_f32<const HEIGHT: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         expect::<HEIGHT>(sums.first, sums.stride);
-        let sum = sums_f32::<HEIGHT>(units, a, row, 1, b);
+        let sum = sums_f32::<HEIGHT>(units, a, row, 1, b, b);
         store(&sum, sums.first, sums.stride, sums.add);
     }
 }
@@ -105,11 +108,11 @@ unsafe fn strided_bf16<const HEIGHT: usize>(
             for row in 0..HEIGHT {
                 _mm_prefetch::<_MM_HINT_T0>(c.first.wrapping_add(row * c.stride).cast());
             }
-            let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b);
+            let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b, b);
             round(&sum, sums, c);
         } else {
             expect::<HEIGHT>(sums.first, sums.stride);
-            let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b);
+            let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b, b);
             store(&sum, sums.first, sums.stride, sums.add);
         }
     }
@@ -125,18 +128,22 @@ unsafe fn sums_f32<const HEIGHT: usize>(
     row: usize,
     step: usize,
     b: *const u32,
+    next: *const u32,
 ) -> [[__m512; 2]; HEIGHT] {
     let mut sum = [[_mm512_setzero_ps(); 2]; HEIGHT];
     // SAFETY: the caller's promise.
     unsafe {
         let (a, b) = (a.cast::<f32>(), b.cast::<f32>());
-        for unit in 0..units {
-            let b0 = _mm512_loadu_ps(b.add(unit * NR));
-            let b1 = _mm512_loadu_ps(b.add(unit * NR + 16));
-            for (index, sum) in sum.iter_mut().enumerate() {
-                let x = _mm512_set1_ps(*a.add(index * row + unit * step));
-                sum[0] = _mm512_fmadd_ps(x, b0, sum[0]);
-                sum[1] = _mm512_fmadd_ps(x, b1, sum[1]);
+        for first in (0..units).step_by(LINE / AHEAD) {
+            _mm_prefetch::<_MM_HINT_T1>(next.cast::<i8>().wrapping_add(first * AHEAD));
+            for unit in first..units.min(first + LINE / AHEAD) {
+                let b0 = _mm512_loadu_ps(b.add(unit * NR));
+                let b1 = _mm512_loadu_ps(b.add(unit * NR + 16));
+                for (index, sum) in sum.iter_mut().enumerate() {
+                    let x = _mm512_set1_ps(*a.add(index * row + unit * step));
+                    sum[0] = _mm512_fmadd_ps(x, b0, sum[0]);
+                    sum[1] = _mm512_fmadd_ps(x, b1, sum[1]);
+                }
             }
         }
     }
@@ -153,19 +160,23 @@ unsafe fn sums_bf16<const HEIGHT: usize>(
     row: usize,
     step: usize,
     b: *const u32,
+    next: *const u32,
 ) -> [[__m512; 2]; HEIGHT] {
     let mut sum = [[_mm512_setzero_ps(); 2]; HEIGHT];
     // SAFETY: the caller's promise; the transmutes rename vectors of 512 bits.
     unsafe {
-        for unit in 0..units {
-            let b = b.add(unit * NR).cast::<i32>();
-            let b0 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b));
-            let b1 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b.add(16)));
-            for (index, sum) in sum.iter_mut().enumerate() {
-                let x = _mm512_set1_epi32((*a.add(index * row + unit * step)).cast_signed());
-                let x = transmute::<__m512i, __m512bh>(x);
-                sum[0] = _mm512_dpbf16_ps(sum[0], x, b0);
-                sum[1] = _mm512_dpbf16_ps(sum[1], x, b1);
+        for first in (0..units).step_by(LINE / AHEAD) {
+            _mm_prefetch::<_MM_HINT_T1>(next.cast::<i8>().wrapping_add(first * AHEAD));
+            for unit in first..units.min(first + LINE / AHEAD) {
+                let b = b.add(unit * NR).cast::<i32>();
+                let b0 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b));
+                let b1 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b.add(16)));
+                for (index, sum) in sum.iter_mut().enumerate() {
+                    let x = _mm512_set1_epi32((*a.add(index * row + unit * step)).cast_signed());
+                    let x = transmute::<__m512i, __m512bh>(x);
+                    sum[0] = _mm512_dpbf16_ps(sum[0], x, b0);
+                    sum[1] = _mm512_dpbf16_ps(sum[1], x, b1);
+                }
             }
         }
     }

@@ -35,6 +35,7 @@ unsafe fn micro<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     c: *mut f32,
     c_stride: usize,
     add: bool,
+    _: *const u32,
 ) {
     let (a, b) = (a.cast::<f32>(), b.cast::<f32>());
     let mut sum = [[0.0_f32; NR]; HEIGHT];

@@ -2,8 +2,8 @@
 //! operand by rows or by k, and memory asked for what comes next between microkernels.
 
 use super::{CHAIN, LeftRows, Micros, ROW, RightPanels, pack_panels};
+use crate::cpu::matmul::kernel::AHEAD;
 use crate::cpu::matmul::{MatrixRef, PackedB, panel_stride, prepare};
-use crate::cpu::prefetch::{LINE, second_level};
 
 /// At most [`Micros::height`] rows of a left operand.
 #[derive(Clone, Copy)]
@@ -14,68 +14,64 @@ pub(crate) enum Band<'a> {
     Columns(&'a [u32], usize),
 }
 
-/// Memory that will be wanted soon, asked for in equal shares while microkernels run: all at once, requests would
-/// wait for each other and the microkernels for them.
+/// Memory that will be wanted soon: microkernels ask for it while they multiply. All at once, requests would wait for each
+/// other and the microkernels for them.
 pub(crate) struct Ahead<const N: usize> {
+    /// One after the other.
     stretches: [Stretch; N],
-    /// Cache lines of each that are asked for at a time.
-    shares: [usize; N],
 }
 
-/// Pieces of memory of one length, and how far one has come in them.
+/// Pieces of memory of one length.
 #[derive(Clone, Copy)]
 pub(crate) struct Stretch {
-    piece: *const u8,
-    /// Bytes of a piece, and from one to the next.
+    /// What is next of the first piece that is left.
+    next: *const u8,
+    /// Bytes that are left of that piece.
+    left: usize,
+    /// Bytes of a piece, and from the end of one to the next.
     len: usize,
-    stride: usize,
-    /// Pieces that are left, and bytes that are done of the first of them.
+    gap: usize,
+    /// Pieces that are left.
     pieces: usize,
-    done: usize,
 }
 
 impl Stretch {
     /// So many elements from that address on. They are not read, so need not be there.
     pub(crate) fn new<T>(start: *const T, len: usize) -> Self {
-        Self::pieces(start, len, 0, 1)
+        Self::pieces(start, len, len, 1)
     }
 
     /// Pieces of so many elements, `stride` apart.
     fn pieces<T>(start: *const T, len: usize, stride: usize, pieces: usize) -> Self {
+        let len = len * size_of::<T>();
         Self {
-            piece: start.cast(),
-            len: len * size_of::<T>(),
-            stride: stride * size_of::<T>(),
+            next: start.cast(),
+            left: len,
+            len,
+            gap: stride * size_of::<T>() - len,
             pieces,
-            done: 0,
         }
     }
 }
 
 impl<const N: usize> Ahead<N> {
-    /// In so many shares.
-    pub(crate) fn new(stretches: [Stretch; N], shares: usize) -> Self {
-        let shares = stretches.map(|all| (all.len.div_ceil(LINE) * all.pieces).div_ceil(shares.max(1)));
-        Self { stretches, shares }
+    pub(crate) fn new(stretches: [Stretch; N]) -> Self {
+        Self { stretches }
     }
 
-    /// Asks for the next share.
+    /// Where the next `bytes` are, of which only the first are meant at the end of a piece.
     #[inline]
-    pub(crate) fn step(&mut self) {
-        for (stretch, &share) in self.stretches.iter_mut().zip(&self.shares) {
-            for _ in 0..share {
-                if stretch.done >= stretch.len {
-                    stretch.piece = stretch.piece.wrapping_add(stretch.stride);
-                    stretch.pieces = stretch.pieces.saturating_sub(1);
-                    stretch.done = 0;
-                }
-                if stretch.pieces == 0 {
-                    break;
-                }
-                second_level(stretch.piece.wrapping_add(stretch.done), LINE);
-                stretch.done += LINE;
-            }
+    fn take(&mut self, bytes: usize) -> Option<*const u8> {
+        let stretch = self.stretches.iter_mut().find(|stretch| stretch.pieces > 0)?;
+        let (next, len) = (stretch.next, bytes.min(stretch.left));
+        stretch.next = next.wrapping_add(len);
+        stretch.left -= len;
+        if stretch.left == 0 {
+            stretch.next = stretch.next.wrapping_add(stretch.gap);
+            stretch.left = stretch.len;
+            stretch.pieces -= 1;
         }
+        Some(next)
     }
 }
 
@@ -91,24 +87,18 @@ impl Micros {
         pack_panels(self.isa, self.encoding, rows, self.kernel.mr, dst);
     }
 
-    /// How often [`Micros::multiply_band`] calls back.
-    pub(crate) fn steps(b: &RightPanels<'_>) -> usize {
-        b.panels * b.count.div_ceil(CHAIN)
-    }
-
-    /// Writes the product to `c`, whose rows are `stride` apart, or adds it (`add`); `between` is called for each
-    /// microkernel.
+    /// Writes the product to `c`, whose rows are `stride` apart, or adds it (`add`), and asks for some memory meanwhile.
     ///
     /// # Panics
     /// If the level works on tile registers.
-    pub(crate) fn multiply_band(
+    pub(crate) fn multiply_band<const N: usize>(
         &self,
         a: Band<'_>,
         b: RightPanels<'_>,
         c: &mut [f32],
         stride: usize,
         add: bool,
-        mut between: impl FnMut(),
+        ahead: &mut Ahead<N>,
     ) {
         let (mr, nr) = (self.kernel.mr, self.kernel.nr);
         let height = match a {
@@ -128,12 +118,12 @@ impl Micros {
             };
             for panel in 0..b.panels {
                 let b = &b.units[panel * b.stride + start * nr..][..count * nr];
-                between();
+                let next = ahead.take(count * AHEAD).map_or(b.as_ptr(), <*const u8>::cast);
                 // SAFETY: `prepare` chose a kernel of a level that this CPU has, and it needs no session, having no
                 // tile registers; the slices have the extents that it reads, and C that by the assertion above.
                 unsafe {
                     let c = c.as_mut_ptr().add(panel * nr);
-                    kernel[height - 1](count, a.as_ptr(), b.as_ptr(), c, stride, add || start > 0);
+                    kernel[height - 1](count, a.as_ptr(), b.as_ptr(), c, stride, add || start > 0, next);
                 }
             }
         }
