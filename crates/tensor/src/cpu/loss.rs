@@ -13,7 +13,7 @@ mod tile;
 use std::ops::Range;
 
 use self::fused::Plan;
-use self::tile::{Softened, soften};
+use self::tile::{Softened, Softener};
 use super::Cpu;
 use super::elem::{Elem, Parts, indices, input, output, parts};
 use super::math::tanh;
@@ -193,7 +193,7 @@ struct Chunk<'a, T> {
     /// Columns that share a sum, and how many such blocks there are.
     width: usize,
     blocks: usize,
-    softcap: Option<f32>,
+    softener: Softener,
     targets: &'a [i32],
     weights: &'a [f32],
     /// `Σ eˡ⁻ᵖᵉᵃᵏ` of each row and block.
@@ -232,7 +232,7 @@ impl<'a, T: Elem> Chunk<'a, T> {
             padded,
             width,
             blocks,
-            softcap: args.softcap,
+            softener: Softener::new(args.softcap),
             targets: &indices(args.targets)[rows.clone()],
             weights: &input::<f32>(args.weights)[rows],
             sums: Parts::new(sums),
@@ -250,19 +250,30 @@ impl<'a, T: Elem> Chunk<'a, T> {
 
     /// A tile of logits before the soft cap.
     fn take(&self, tile: Tile) {
-        for (row, z) in tile.rows.zip(tile.sums.chunks_exact_mut(tile.stride)) {
-            let z = &mut z[..tile.cols.len()];
-            self.soften(row, &tile.cols, z);
-            if let Some(G::Rows(g)) = &self.g {
+        self.soften(tile.rows.clone(), &tile.cols, tile.sums, tile.stride);
+        if let Some(G::Rows(g)) = &self.g {
+            for (row, z) in tile.rows.zip(tile.sums.chunks_exact_mut(tile.stride)) {
                 // SAFETY: tiles are disjoint.
                 let g = unsafe { g.range(row * self.padded + tile.cols.start..row * self.padded + tile.cols.end) };
-                tile::round(self.cpu.isa, z, g);
+                tile::round(self.cpu.isa, &z[..tile.cols.len()], g);
             }
         }
     }
 
-    /// Makes `g` of a block of a row's logits; of what is behind them in `z`, zeros.
-    fn soften(&self, row: usize, cols: &Range<usize>, z: &mut [f32]) {
+    /// Makes `g` of a block of the logits of rows that are `stride` apart; of what is behind them, zeros.
+    fn soften(&self, rows: Range<usize>, cols: &Range<usize>, z: &mut [f32], stride: usize) {
+        self.cpu.isa.vectorize(
+            #[inline(always)]
+            || {
+                for (row, z) in rows.zip(z.chunks_mut(stride)) {
+                    self.soften_row(row, cols, z);
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn soften_row(&self, row: usize, cols: &Range<usize>, z: &mut [f32]) {
         let real = self.vocab.clamp(cols.start, cols.end) - cols.start;
         let block = cols.start / self.width;
         let softened = if let Some(target) = self.target(row) {
@@ -272,7 +283,7 @@ impl<'a, T: Elem> Chunk<'a, T> {
                 wanted[0] = z[target - cols.start];
             }
             z[real..].fill(0.0);
-            soften(self.cpu.isa, &mut z[..real], self.softcap)
+            self.softener.soften(self.cpu.isa, &mut z[..real])
         } else {
             z.fill(0.0);
             Softened::default()
@@ -289,15 +300,21 @@ impl<'a, T: Elem> Chunk<'a, T> {
     fn finish(&self, nll: &mut [f32]) {
         let nll = Parts::new(nll);
         self.cpu.pool.run_ranges(self.targets.len(), ROWS, &|range| {
-            for row in range {
-                // SAFETY: rows of one run are disjoint.
-                unsafe { self.finish_row(row, &mut nll.range(row..row + 1)[0]) };
-            }
+            self.cpu.isa.vectorize(
+                #[inline(always)]
+                || {
+                    for row in range {
+                        // SAFETY: rows of one run are disjoint.
+                        unsafe { self.finish_row(row, &mut nll.range(row..row + 1)[0]) };
+                    }
+                },
+            );
         });
     }
 
     /// # Safety
     /// Nobody else may have this row.
+    #[inline(always)]
     unsafe fn finish_row(&self, row: usize, nll: &mut f32) {
         let blocks: Range<usize> = row * self.blocks..(row + 1) * self.blocks;
         // SAFETY: the caller's promise.
@@ -317,13 +334,13 @@ impl<'a, T: Elem> Chunk<'a, T> {
         let at_peak = |sum: f32, own: f32| if own == peak { sum } else { sum * (own - peak).exp() };
         let total: f32 = sums.iter().zip(&*peaks).map(|(&sum, &own)| at_peak(sum, own)).sum();
         let mut z = *wanted;
-        let softened = soften(self.cpu.isa, std::slice::from_mut(&mut z), self.softcap);
+        let softened = self.softener.soften(self.cpu.isa, std::slice::from_mut(&mut z));
         let of_target = at_peak(softened.sum, softened.peak);
         // A block with a logit beyond the cap was softened by another formula than the target alone: a total is at least its
         // largest term, whatever either rounded.
         let total = if total < of_target { of_target } else { total };
         // Both are exact for a target that is all but certain; the quotient has no bounds without a soft cap.
-        *nll = if tile::bounded(self.softcap) {
+        *nll = if let Softener::Bounded(_) = self.softener {
             (total / of_target).ln()
         } else {
             peak + total.ln() - softened.peak

@@ -227,9 +227,9 @@ impl<T: Elem> Pass<'_, T> {
                 };
                 micros.multiply_band(Band::Rows(a), to_logits, logits, width, false, &mut ahead);
                 let tile = seen_as_mut::<_, T>(&mut tile[band.start * ROW..]);
-                for ((row, z), g) in band.zip(logits.chunks_mut(width)).zip(tile.chunks_mut(row_len)) {
-                    let row = rows.start + row;
-                    chunk.soften(row, &cols, z);
+                let rows = rows.start + band.start..rows.start + band.end;
+                chunk.soften(rows.clone(), &cols, logits, width);
+                for ((row, z), g) in rows.zip(logits.chunks_mut(width)).zip(tile.chunks_mut(row_len)) {
                     if let Some(target) = chunk.target(row)
                         && cols.contains(&target)
                     {
