@@ -11,18 +11,21 @@
 mod backward;
 mod forward;
 mod softmax;
+mod store;
 
 use std::ops::Range;
 
 use super::elem::{Elem, seen_as_mut};
 use super::matmul::View;
-use super::prefetch::first_level;
+use super::prefetch::{first_level, second_level};
 use crate::backend::AttentionArgs;
 
 /// Keys per block of the softmax, and queries per block of the gradient: the most that a packed row holds in any element type.
 const BLOCK: usize = 256;
 /// Computed parts of a block begin at multiples of this: whole panels, and the same lanes for the same keys.
 const STEP: usize = 32;
+/// The greatest height of any microkernel.
+const MOST_ROWS: usize = 32;
 
 /// One sequence and kv head of a call: where its rows lie and what they see.
 #[derive(Clone, Copy)]
@@ -109,6 +112,45 @@ impl<'a> Group<'a> {
 /// Asks for the rows of a matrix to be brought near: heads lie between one another in memory, which the processor does not foresee.
 fn prefetch<T>(rows: &View<'_, T>) {
     rows.rows().for_each(|row| first_level(row.as_ptr(), size_of_val(row)));
+}
+
+/// Rows that will be wanted soon. They are asked for a few at a time: a processor forgets what it has no place to wait for.
+struct Soon<'a, T, const N: usize> {
+    matrices: [View<'a, T>; N],
+    /// Rows and columns of each that are left to ask for, and rows at a time.
+    rows: Range<usize>,
+    cols: usize,
+    share: usize,
+}
+
+impl<'a, T: Elem, const N: usize> Soon<'a, T, N> {
+    /// Matrices of that shape, in so many shares.
+    fn new(matrices: [View<'a, T>; N], (rows, cols): (usize, usize), shares: usize) -> Self {
+        Soon {
+            matrices,
+            rows: 0..rows,
+            cols,
+            share: rows.div_ceil(shares.max(1)),
+        }
+    }
+
+    /// Asks for a share.
+    fn some(&mut self) {
+        let share = self.rows.start..self.rows.end.min(self.rows.start + self.share);
+        self.rows.start = share.end;
+        if !share.is_empty() {
+            for matrix in &self.matrices {
+                let part = matrix.part(share.clone(), 0..self.cols);
+                part.rows().for_each(|row| second_level(row.as_ptr(), size_of_val(row)));
+            }
+        }
+    }
+
+    /// Asks for the rest.
+    fn all(&mut self) {
+        self.share = self.rows.len();
+        self.some();
+    }
 }
 
 /// The part of `range` inside `0..len` of a block that begins at `start`; empty where there is none.

@@ -41,7 +41,7 @@ pub(crate) use self::epilogue::{EachTile, Epilogue, Tile, store_row};
 use self::kernel::Kernel;
 pub(crate) use self::kernel::Session;
 pub(crate) use self::micros::{
-    Ahead, Band, CHAIN, LeftRows, Micros, ROW, RightPanels, Stretch, publish, stream, transposed_square,
+    Ahead, Band, CHAIN, LeftRows, Micros, Placed, ROW, RightPanels, Stretch, publish, stream, transposed_square,
 };
 use self::pack::{Encoding, pack_panels};
 pub(crate) use self::peak::peak;

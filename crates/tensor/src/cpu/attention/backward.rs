@@ -16,7 +16,8 @@ use std::ops::Range;
 
 use self::block::Keys;
 use self::queries::Queries;
-use super::{BLOCK, Group, Memory, prefetch};
+use super::store::scaled;
+use super::{BLOCK, Group, Memory, Soon};
 use crate::backend::{AttentionArgs, Buffer};
 use crate::cpu::Cpu;
 use crate::cpu::elem::{Elem, Parts, input, parts};
@@ -48,6 +49,8 @@ struct Call<'a, T> {
 /// Which gradients a sweep makes of which queries and keys.
 struct Sweep {
     pair: usize,
+    /// The pair that the worker will probably come to next.
+    next: Option<usize>,
     /// Query heads, counted within the group.
     heads: Range<usize>,
     queries: Range<usize>,
@@ -84,8 +87,10 @@ impl Cpu {
             });
         };
         if pairs >= ENOUGH_PAIRS && call.memory(time) <= Scratch::FLOATS {
+            let threads = self.pool.threads();
             run(pairs, &|pair| Sweep {
                 pair,
+                next: Some(pair + threads).filter(|&next| next < pairs),
                 heads: 0..group,
                 queries: 0..time,
                 keys: 0..time,
@@ -100,6 +105,7 @@ impl Cpu {
             let (block, pair) = (blocks - 1 - task / (pairs * group), task % (pairs * group));
             Sweep {
                 pair: pair / group,
+                next: None,
                 heads: pair % group..pair % group + 1,
                 queries: block * BLOCK..time.min((block + 1) * BLOCK),
                 keys: 0..time,
@@ -111,6 +117,7 @@ impl Cpu {
             let slab = task / pairs;
             Sweep {
                 pair: task % pairs,
+                next: None,
                 heads: 0..group,
                 queries: 0..time,
                 keys: slab * SLAB..time.min((slab + 1) * SLAB),
@@ -130,7 +137,8 @@ impl<T: Elem> Call<'_, T> {
     /// Numbers that a sweep over `keys` keys needs; each piece may be rounded up by 15.
     fn memory(&self, keys: usize) -> usize {
         let (micros, dim, width) = (&self.micros, self.args.head_dim, self.width());
-        let queries = 2 * (micros.right_len(dim, BLOCK) + micros.right_len(BLOCK, dim) + BLOCK) + dim * BLOCK;
+        let queries = 2 * (micros.right_len(dim, BLOCK) + micros.right_len(BLOCK, dim) + BLOCK)
+            + dim.next_multiple_of(16) * BLOCK;
         let strip = micros.height() * (2 * BLOCK + ROW) + 2 * micros.left_len(micros.height(), dim);
         let block = dim.next_multiple_of(16) * ROW + KEYS * ROW + micros.right_len(KEYS, BLOCK);
         queries + strip + block + 2 * keys * width + 16 * 16
@@ -138,19 +146,14 @@ impl<T: Elem> Call<'_, T> {
 
     fn sweep(&self, sweep: &Sweep, scratch: &mut Scratch) {
         let (micros, dim, width, height) = (&self.micros, self.args.head_dim, self.width(), self.micros.height());
-        let group = Group::new(
-            self.args,
-            sweep.pair / self.args.kv_heads,
-            sweep.pair % self.args.kv_heads,
-            None,
-        );
+        let group = self.group(sweep.pair);
         let (mut memory, mut session) = (Memory(&mut scratch.floats), micros.session());
         let mut queries = Queries {
             across: [(); 2].map(|()| memory.units(micros.right_len(dim, BLOCK))),
             down: [(); 2].map(|()| memory.units(micros.right_len(BLOCK, dim))),
             logsumexp: memory.floats(BLOCK),
             along: memory.floats(BLOCK),
-            sums: memory.floats(dim * BLOCK),
+            sums: memory.floats(dim.next_multiple_of(16) * BLOCK),
         };
         let mut keys = Keys {
             rows: [(); 2].map(|()| memory.units(micros.left_len(height, dim))),
@@ -167,6 +170,7 @@ impl<T: Elem> Call<'_, T> {
             sums.fill(0.0);
         }
 
+        let mut ahead = Some(self.soon(&group, group.heads().start + sweep.heads.start, sweep.queries.start, 1));
         for head in sweep.heads.clone().map(|head| group.heads().start + head) {
             for first in sweep.queries.clone().step_by(BLOCK) {
                 let rows = first..sweep.queries.end.min(first + BLOCK);
@@ -174,18 +178,36 @@ impl<T: Elem> Call<'_, T> {
                 if seen.is_empty() {
                     continue;
                 }
+                // What has not been asked for yet.
+                if let Some(rest) = &mut ahead {
+                    rest.all();
+                }
                 self.pack_queries(&group, head, &rows, sweep.by_keys, &mut queries);
                 if sweep.by_queries {
                     queries.sums.fill(0.0);
                 }
+                let strips = seen.len().div_ceil(height);
+                ahead = if rows.end < sweep.queries.end {
+                    Some(self.soon(&group, head, rows.end, strips))
+                } else if head + 1 < group.heads().start + sweep.heads.end {
+                    Some(self.soon(&group, head + 1, sweep.queries.start, strips))
+                } else {
+                    let next = sweep.next.map(|pair| self.group(pair));
+                    next.map(|next| {
+                        self.soon(
+                            &next,
+                            next.heads().start + sweep.heads.start,
+                            sweep.queries.start,
+                            strips,
+                        )
+                    })
+                };
                 for start in seen.clone().step_by(KEYS) {
                     let block = start..seen.end.min(start + KEYS);
-                    for x in [self.k, self.v] {
-                        prefetch(&group.keys(x, &block));
-                    }
                     let at = (block.start - sweep.keys.start) * width;
                     let kept = sums.each_mut().map(|sums| sums.get_mut(at..).unwrap_or_default());
-                    self.block(&mut session, &group, (&rows, &block), sweep, &queries, &mut keys, kept);
+                    let met = (&rows, &block, seen.end);
+                    self.block(&mut session, &group, met, sweep, &queries, &mut keys, kept, &mut ahead);
                     if sweep.by_queries {
                         self.add_to_queries(&mut session, &group, (&rows, &block), &mut queries, &mut keys);
                     }
@@ -200,21 +222,24 @@ impl<T: Elem> Call<'_, T> {
         }
     }
 
+    fn group(&self, pair: usize) -> Group<'_> {
+        Group::new(self.args, pair / self.args.kv_heads, pair % self.args.kv_heads, None)
+    }
+
+    /// A block of queries of a head, to be asked for in so many shares.
+    fn soon(&self, group: &Group<'_>, head: usize, first: usize, shares: usize) -> Soon<'_, T, 3> {
+        let rows = first..self.args.time.min(first + BLOCK);
+        let matrices = [self.q, self.dy, self.y].map(|x| group.queries(x, head, &rows));
+        Soon::new(matrices, (rows.len(), self.args.head_dim), shares)
+    }
+
     fn store_keys(&self, group: &Group<'_>, keys: &Range<usize>, sums: &[&mut [f32]; 2]) {
         let width = self.width();
-        self.micros.isa.vectorize(
-            #[inline(always)]
-            || {
-                for ((to, scale), sums) in [(&self.dk, self.args.scale), (&self.dv, 1.0)].into_iter().zip(sums) {
-                    for (key, sums) in keys.clone().zip(sums.chunks_exact(width)) {
-                        // SAFETY: each sweep has its own keys of its own head.
-                        let to = unsafe { to.range(group.key(key)) };
-                        for (to, sum) in to.iter_mut().zip(sums) {
-                            *to = T::from_f32(sum * scale);
-                        }
-                    }
-                }
-            },
-        );
+        for ((to, scale), sums) in [(&self.dk, self.args.scale), (&self.dv, 1.0)].into_iter().zip(sums) {
+            for (key, sums) in keys.clone().zip(sums.chunks_exact(width)) {
+                // SAFETY: each sweep has its own keys of its own head.
+                scaled(&self.micros, sums, scale, unsafe { to.range(group.key(key)) });
+            }
+        }
     }
 }

@@ -11,10 +11,11 @@ mod rows;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use self::block::{Ahead, Room};
+use self::block::{Ahead, Coming, Room};
 use self::few::Kernels;
 use self::rows::{Running, Slab};
-use super::{BLOCK, Group, Memory};
+use super::store::scaled;
+use super::{BLOCK, Group, Memory, Soon};
 use crate::backend::{AttentionArgs, Buffer};
 use crate::cpu::elem::{Elem, Parts, indices, input, parts};
 use crate::cpu::matmul::{Micros, ROW, Scratch};
@@ -27,8 +28,6 @@ const SUMS: usize = 1 << 16;
 const ENOUGH_ROWS: usize = 96;
 /// Tasks per thread that even out what they cost.
 const TASKS: usize = 4;
-/// The greatest height of any microkernel.
-const MOST_ROWS: usize = 32;
 /// Sequences at most whose blocks are dealt out to several tasks.
 const MOST_SPLIT: usize = 256;
 
@@ -74,9 +73,14 @@ impl Cpu {
         let slabs = args.time.div_ceil(rows);
         self.pool.run_with_worker(pairs * slabs, &|task, worker| {
             // The last queries see most: they come first.
-            let first = (slabs - 1 - task / pairs) * rows;
-            let slab = call.slab(task % pairs, first..args.time.min(first + rows));
-            call.whole(&slab, &mut self.pool.scratch(worker));
+            let slab = |task: usize| {
+                let first = (slabs - 1 - task / pairs) * rows;
+                call.slab(task % pairs, first..args.time.min(first + rows))
+            };
+            // What the worker will probably come to next.
+            let next = task + self.pool.threads();
+            let next = (next < pairs * slabs).then(|| slab(next));
+            call.whole(&slab(task), next.as_ref(), &mut self.pool.scratch(worker));
         });
     }
 
@@ -140,7 +144,14 @@ impl Cpu {
                     }
                     for kv_head in 0..args.kv_heads {
                         let (slab, mut running) = (slab(sequence, kv_head), running(block, kv_head));
-                        call.block(&mut session, &slab, block, &mut room, &mut running, Some(&mut ahead));
+                        call.block(
+                            &mut session,
+                            &slab,
+                            block,
+                            &mut room,
+                            &mut running,
+                            Coming::Blocks(&mut ahead),
+                        );
                     }
                 }
             }
@@ -210,36 +221,50 @@ impl<'a, T: Elem> Call<'a, T> {
         }
     }
 
-    fn whole(&self, slab: &Slab<'_>, scratch: &mut Scratch) {
+    fn whole(&self, slab: &Slab<'_>, next: Option<&Slab<'_>>, scratch: &mut Scratch) {
         let mut memory = Memory(&mut scratch.floats);
         let (mut room, mut session) = (self.room(&mut memory), self.micros.session());
         let mut running = Running::of(memory.floats(slab.len() * (self.width() + 2)), slab.len(), self.width());
         running.clear();
-        for block in slab.blocks() {
-            self.block(&mut session, slab, block, &mut room, &mut running, None);
+        let strips = slab.len().div_ceil(self.micros.height());
+        let soon = |slab: &Slab<'_>, block: usize, shares: usize| {
+            let keys = slab.keys(block);
+            let matrices = [self.k, self.v].map(|x| slab.group.keys(x, &keys));
+            Soon::new(matrices, (keys.len(), self.args.head_dim), shares)
+        };
+        let blocks = slab.blocks();
+        soon(slab, blocks.start, 1).all();
+        for block in blocks.clone() {
+            let ahead = if block + 1 < blocks.end {
+                Some(soon(slab, block + 1, strips))
+            } else {
+                next.map(|next| soon(next, next.blocks().start, strips))
+            };
+            self.block(
+                &mut session,
+                slab,
+                block,
+                &mut room,
+                &mut running,
+                Coming::Strips(ahead),
+            );
         }
         self.finish(slab, &running);
     }
 
     /// Writes results and statistics of the slab.
     fn finish(&self, slab: &Slab<'_>, running: &Running<'_>) {
-        self.micros.isa.vectorize(
-            #[inline(always)]
-            || {
-                for row in 0..slab.len() {
-                    let (head, query) = slab.row(row);
-                    // SAFETY: each task has its own queries of its own heads.
-                    let y = unsafe { self.y.range(slab.group.query(head, query)) };
-                    let share = 1.0 / running.totals[row];
-                    for (y, sum) in y.iter_mut().zip(&running.sums[row * running.width..]) {
-                        *y = T::from_f32(sum * share);
-                    }
-                    let at = slab.group.statistic(head, query);
-                    // SAFETY: as above.
-                    let logsumexp = unsafe { self.logsumexp.range(at..at + 1) };
-                    logsumexp[0] = running.largest[row] * self.args.scale + running.totals[row].ln();
-                }
-            },
-        );
+        for row in 0..slab.len() {
+            let (head, query) = slab.row(row);
+            let (total, sums) = (running.totals[row], &running.sums[row * running.width..]);
+            // SAFETY: each task has its own queries of its own heads.
+            scaled(&self.micros, sums, 1.0 / total, unsafe {
+                self.y.range(slab.group.query(head, query))
+            });
+            let at = slab.group.statistic(head, query);
+            // SAFETY: as above.
+            let logsumexp = unsafe { self.logsumexp.range(at..at + 1) };
+            logsumexp[0] = running.largest[row] * self.args.scale + total.ln();
+        }
     }
 }

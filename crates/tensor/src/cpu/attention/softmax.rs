@@ -49,6 +49,11 @@ pub(super) fn factor(a: f32, b: f32, c: f32) -> f32 {
     exp2::<false>((a - b) * c)
 }
 
+/// Rows of probabilities whose instructions overlap: each alone would wait for its largest score.
+const TOGETHER: usize = 4;
+/// Rows of gradients that are made together, with one look at what belongs to the queries.
+const PAIR: usize = 2;
+
 /// Whether the level fuses multiplications with additions in plain code.
 fn fused(isa: Isa) -> bool {
     isa != Isa::Portable
@@ -75,32 +80,53 @@ pub(super) fn asked_for(scores: usize) -> usize {
     scores / STEP * LINE
 }
 
-/// Probabilities of one query: for the scores in `seen`, `2^((s − largest)·c)` into the row `out` of a left operand, 0
-/// for the others. Returns the largest score and the sum.
-pub(super) fn probabilities(
-    micros: &Micros,
-    scores: &mut [f32],
-    seen: &Range<usize>,
-    c: f32,
-    out: &mut [u32],
-) -> (f32, f32) {
+/// Scores outside `seen` get the probability 0.
+#[inline(always)]
+fn hide(scores: &mut [f32], seen: &Range<usize>) {
     scores[..seen.start].fill(f32::NEG_INFINITY);
     scores[seen.end..].fill(f32::NEG_INFINITY);
-    let len = scores.len();
-    let rows = Scores {
-        numbers: scores,
-        stride: len,
-        len,
-    };
-    let out = &mut Weights {
-        units: out,
-        stride: len,
-    };
-    let [part] = rows_of_probabilities(micros, rows, c, out, std::ptr::null());
-    part
 }
 
-/// [`probabilities`] of several queries at once, of all their scores; they are the same as one by one. Meanwhile memory is asked for,
+/// Probabilities of rows of scores in memory, one query each: for the scores in `seen`, `2^((s − largest)·c)` into the rows of a left
+/// operand, 0 for the others. The largest score and the sum of each row go to `parts`.
+pub(super) fn probabilities(
+    micros: &Micros,
+    (scores, stride, len): (&mut [f32], usize, usize),
+    seen: &[Range<usize>],
+    c: f32,
+    out: &mut Weights<'_>,
+    parts: &mut [(f32, f32)],
+) {
+    for (scores, seen) in scores.chunks_mut(stride).zip(seen) {
+        hide(&mut scores[..len], seen);
+    }
+    let mut row = 0;
+    while row < seen.len() {
+        let rows = Scores {
+            numbers: &scores[row * stride..],
+            stride,
+            len,
+        };
+        let mut weights = Weights {
+            units: &mut out.units[row * out.stride..],
+            stride: out.stride,
+        };
+        if seen.len() - row >= TOGETHER {
+            let some = rows_of_probabilities::<TOGETHER>(micros, rows, c, &mut weights, std::ptr::null());
+            parts[row..row + TOGETHER].copy_from_slice(&some);
+            row += TOGETHER;
+        } else {
+            [parts[row]] = rows_of_probabilities::<1>(micros, rows, c, &mut weights, std::ptr::null());
+            row += 1;
+        }
+    }
+    for (row, _) in seen.iter().enumerate().filter(|(_, seen)| seen.is_empty()) {
+        out.units[row * out.stride..][..micros.units(len)].fill(0);
+        parts[row] = (f32::NEG_INFINITY, 0.0);
+    }
+}
+
+/// Probabilities of several queries at once, of all their scores; they are the same as one by one. Meanwhile memory is asked for,
 /// [`asked_for`] for each row from `ahead` on, if that is anything.
 pub(super) fn rows_of_probabilities<const ROWS: usize>(
     micros: &Micros,
@@ -171,43 +197,79 @@ pub(super) struct Statistics<'a> {
     pub(super) along: &'a [f32],
 }
 
-/// Probabilities `p = 2^(s·c − logsumexp)` and gradients `p·(dp − along)` of the scores of one key with many
-/// queries, those outside `seen` 0, into rows of left operands.
+/// Probabilities `p = 2^(s·c − logsumexp)` and gradients `p·(dp − along)` of rows of scores in memory, one key with many
+/// queries each, those outside `seen` 0, into rows of left operands. The rows of `dp` lie as those of the scores.
 pub(super) fn gradients(
     micros: &Micros,
-    (scores, dp): (&mut [f32], &[f32]),
+    ((scores, stride, len), dp): ((&mut [f32], usize, usize), &[f32]),
     of: Statistics<'_>,
-    seen: &Range<usize>,
+    seen: &[Range<usize>],
     c: f32,
-    (p_out, ds_out): (&mut [u32], &mut [u32]),
+    (p_out, ds_out): (&mut Weights<'_>, &mut Weights<'_>),
 ) {
-    scores[..seen.start].fill(f32::NEG_INFINITY);
-    scores[seen.end..].fill(f32::NEG_INFINITY);
-    let (len, units) = (scores.len(), micros.units(scores.len()));
-    let (isa, dp, p_out, ds_out) = (micros.isa, &dp[..len], &mut p_out[..units], &mut ds_out[..units]);
-    let of = Statistics {
-        logsumexp: &of.logsumexp[..len],
-        along: &of.along[..len],
-    };
+    for (scores, seen) in scores.chunks_mut(stride).zip(seen) {
+        hide(&mut scores[..len], seen);
+    }
+    let mut row = 0;
+    while row < seen.len() {
+        let rows = Scores {
+            numbers: &scores[row * stride..],
+            stride,
+            len,
+        };
+        let of_scores = (rows, &dp[row * stride..]);
+        let p_out = &mut Weights {
+            units: &mut p_out.units[row * p_out.stride..],
+            stride: p_out.stride,
+        };
+        let ds_out = &mut Weights {
+            units: &mut ds_out.units[row * ds_out.stride..],
+            stride: ds_out.stride,
+        };
+        if seen.len() - row >= PAIR {
+            rows_of_gradients::<PAIR>(micros, of_scores, of, c, p_out, ds_out);
+            row += PAIR;
+        } else {
+            rows_of_gradients::<1>(micros, of_scores, of, c, p_out, ds_out);
+            row += 1;
+        }
+    }
+}
+
+fn rows_of_gradients<const ROWS: usize>(
+    micros: &Micros,
+    (scores, dp): (Scores<'_>, &[f32]),
+    of: Statistics<'_>,
+    c: f32,
+    p_out: &mut Weights<'_>,
+    ds_out: &mut Weights<'_>,
+) {
+    let isa = micros.isa;
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Avx512 {
-        // SAFETY: as in `probabilities`; all slices have the length of `scores`.
+        // SAFETY: as in `rows_of_probabilities`.
         return unsafe {
             if micros.pairs() {
-                avx512::gradients_pairs(scores, dp, of, c, p_out, ds_out);
+                avx512::gradients_pairs::<ROWS>((scores, dp), of, c, p_out, ds_out);
             } else {
-                avx512::gradients_wide(scores, dp, of, c, p_out, ds_out);
+                avx512::gradients_wide::<ROWS>((scores, dp), of, c, p_out, ds_out);
             }
         };
     }
     assert!(!micros.pairs(), "only AVX-512 has products of pairs");
-    if fused(isa) {
-        isa.vectorize(
-            #[inline(always)]
-            || plain_gradients::<true>(scores, dp, of, c, p_out, ds_out),
-        );
-    } else {
-        plain_gradients::<false>(scores, dp, of, c, p_out, ds_out);
+    for row in 0..ROWS {
+        let (at, len) = (row * scores.stride, scores.len);
+        let (scores, dp) = (&scores.numbers[at..][..len], &dp[at..][..len]);
+        let p_out = &mut p_out.units[row * p_out.stride..][..len];
+        let ds_out = &mut ds_out.units[row * ds_out.stride..][..len];
+        if fused(isa) {
+            isa.vectorize(
+                #[inline(always)]
+                || plain_gradients::<true>(scores, dp, of, c, p_out, ds_out),
+            );
+        } else {
+            plain_gradients::<false>(scores, dp, of, c, p_out, ds_out);
+        }
     }
 }
 

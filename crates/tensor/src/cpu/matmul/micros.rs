@@ -7,12 +7,15 @@
 //! Must never know what is multiplied, nor when.
 
 mod band;
+mod in_place;
 
 use std::ops::Range;
 
 use half::bf16;
 
 pub(crate) use self::band::{Ahead, Band, Stretch, publish, stream};
+pub(crate) use self::in_place::Placed;
+pub(super) use self::in_place::in_place;
 use super::kernel::{A_STRIDE, Kernel, Session};
 use super::pack::{Encoding, pack_panels, pack_rows};
 use super::transpose::{self, transpose};
@@ -269,13 +272,27 @@ fn copy_rows<T: Element>(rows: &View<'_, T>, dst: &mut [u32]) {
     }
 }
 
-/// The transposition of a square.
-#[inline(always)]
-pub(crate) fn transposed_square(isa: Isa, square: &[[f32; 16]; 16]) -> [[f32; 16]; 16] {
-    let bits = square.map(|row| row.map(f32::to_bits));
-    let mut turned = [[0_u32; 16]; 16];
-    transpose(isa, &bits, 0, &mut turned);
-    turned.map(|row| row.map(f32::from_bits))
+/// `to[column][left + row]` of a square of 16 × 16 numbers whose rows are `stride` apart.
+pub(crate) fn transposed_square<const WIDTH: usize>(
+    isa: Isa,
+    rows: &[f32],
+    stride: usize,
+    left: usize,
+    to: &mut [[f32; WIDTH]; 16],
+) {
+    assert!(rows.len() >= 15 * stride + 16 && left + 16 <= WIDTH);
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Avx512 {
+        let (rows, to) = (rows.as_ptr().cast(), to.as_flattened_mut().as_mut_ptr().cast::<u32>());
+        // SAFETY: a level in use is one that the CPU has; the assertion bounds what is read and written.
+        return unsafe { transpose::avx512(rows, stride * size_of::<f32>(), to.add(left), WIDTH) };
+    }
+    let _ = isa;
+    for row in 0..16 {
+        for (to, &x) in to.iter_mut().zip(&rows[row * stride..]) {
+            to[left + row] = x;
+        }
+    }
 }
 
 /// Squares of 16 columns × 16 units, transposed.
@@ -287,6 +304,20 @@ fn transposed<T: Element, const PAIRS: bool>(isa: Isa, columns: &View<'_, T>, ds
     for (first, dst) in (0..columns.cols).step_by(16).zip(dst.chunks_mut(16)) {
         let width = 16.min(columns.cols - first);
         for start in (0..units).step_by(16) {
+            #[cfg(target_arch = "x86_64")]
+            if PAIRS
+                && size_of::<T>() == size_of::<bf16>()
+                && isa >= Isa::Avx512
+                && width == 16
+                && 2 * (start + 16) <= columns.rows
+            {
+                let rows = columns.data[2 * start * columns.row_stride + first..].as_ptr().cast();
+                let dst = dst.as_flattened_mut()[start..].as_mut_ptr();
+                // SAFETY: a pack runs at a level that the CPU supports; 32 rows of 16 bf16 lie in the view, and the sixteen
+                // rows of `dst` have room for sixteen units from `start` on.
+                unsafe { transpose::avx512_pairs(rows, columns.row_stride, dst, ROW) };
+                continue;
+            }
             for (unit, square) in (start..).zip(&mut square) {
                 let row = |k: usize| {
                     let row = if k < columns.rows { k * columns.row_stride } else { 0 };

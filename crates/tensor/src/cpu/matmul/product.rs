@@ -7,11 +7,11 @@ use std::ops::Range;
 use super::blocking::{Cut, cut, k_block, symmetric_tile, tile_shape};
 use super::epilogue::Output;
 use super::kernel::{A_STRIDE, Format, Kernel, Session, Sums};
+use super::micros::in_place;
 use super::pack::{Encoding, pack_panels, pack_rows};
 use super::panels::{Left, Lines, Panels};
 use super::slabs::Slab;
 use super::{MatrixRef, Precision, Rhs, TileScratch, panel_stride, prepare, single};
-use crate::cpu::elem::aligned_as;
 use crate::cpu::isa::Isa;
 
 /// A product with its kernel chosen.
@@ -75,24 +75,8 @@ impl<'a> Product<'a> {
     }
 
     /// A as units where it lies and how many of them its rows are apart, if the microkernels can read it so.
-    ///
-    /// Rows that would evict one another are packed: a multiple of a page apart, for tile registers, which read sixteen at
-    /// once, of half a page.
     fn in_place(&self) -> Option<(&[u32], usize)> {
-        let apart = match (self.kernel.tiles, self.kernel.strided) {
-            (Some(_), _) => 2048,
-            (None, []) => return None,
-            _ => 4096,
-        };
-        let (units, row, contiguous) = match (&self.a, self.encoding) {
-            (MatrixRef::F32(a), Encoding::Wide) => (aligned_as(a.data), a.row_stride, a.col_stride == 1),
-            (MatrixRef::Bf16(a), Encoding::Pairs) if self.k.is_multiple_of(2) && a.row_stride.is_multiple_of(2) => {
-                (aligned_as(a.data), a.row_stride / 2, a.col_stride == 1)
-            }
-            _ => return None,
-        };
-        let near = (row * size_of::<u32>()).is_multiple_of(apart);
-        units.filter(|_| contiguous && !near).map(|units| (units, row))
+        in_place(self.kernel, self.encoding, &self.a)
     }
 
     /// Whether the microkernels round finished sums to a bf16 C.

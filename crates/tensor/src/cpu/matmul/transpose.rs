@@ -37,19 +37,55 @@ pub(super) fn transpose<const WIDTH: usize>(
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn avx512(square: *const u8, bytes: usize, dst: *mut u32, stride: usize) {
+    use std::arch::x86_64::{_mm512_loadu_si512, _mm512_setzero_si512};
+    let mut lines = [_mm512_setzero_si512(); 16];
+    for (i, line) in lines.iter_mut().enumerate() {
+        // SAFETY: whole lines of the square.
+        *line = unsafe { _mm512_loadu_si512(square.add(i * bytes).cast()) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { turned(&lines, dst, stride) };
+}
+
+/// `dst[column][unit]` of a square of 16 columns × 16 units whose elements are bf16 side by side: row k of them lies `row` elements
+/// behind row k − 1, and a unit is two of them.
+///
+/// # Safety
+/// The CPU has AVX-512 F; there are 32 rows of 16 bf16, and `dst` has 16 rows of 16, `stride` apart.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn avx512_pairs(rows: *const u16, row: usize, dst: *mut u32, stride: usize) {
     use std::arch::x86_64::{
-        _mm512_loadu_si512, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_epi32, _mm512_unpackhi_epi32,
-        _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+        _mm256_loadu_si256, _mm512_cvtepu16_epi32, _mm512_or_si512, _mm512_setzero_si512, _mm512_slli_epi32,
+    };
+    let mut lines = [_mm512_setzero_si512(); 16];
+    for (i, line) in lines.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *line = unsafe {
+            let wide = |k: usize| _mm512_cvtepu16_epi32(_mm256_loadu_si256(rows.add(k * row).cast()));
+            _mm512_or_si512(wide(2 * i), _mm512_slli_epi32::<16>(wide(2 * i + 1)))
+        };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { turned(&lines, dst, stride) };
+}
+
+/// Stores the transposition of the lines.
+///
+/// # Safety
+/// The CPU has AVX-512 F; `dst` has 16 rows of 16, `stride` apart.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn turned(lines: &[std::arch::x86_64::__m512i; 16], dst: *mut u32, stride: usize) {
+    use std::arch::x86_64::{
+        _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_storeu_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+        _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
     };
     let mut pairs = [_mm512_setzero_si512(); 16];
     for i in 0..8 {
-        // SAFETY: whole lines of the square.
-        let (x, y) = unsafe {
-            (
-                _mm512_loadu_si512(square.add(2 * i * bytes).cast()),
-                _mm512_loadu_si512(square.add((2 * i + 1) * bytes).cast()),
-            )
-        };
+        let (x, y) = (lines[2 * i], lines[2 * i + 1]);
         pairs[2 * i] = _mm512_unpacklo_epi32(x, y);
         pairs[2 * i + 1] = _mm512_unpackhi_epi32(x, y);
     }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::super::softmax::{Statistics, gradients};
-use super::super::{BLOCK, Group, STEP, within};
+use super::super::softmax::{Statistics, Weights, gradients};
+use super::super::{BLOCK, Group, MOST_ROWS, STEP, Soon, prefetch, within};
 use super::queries::Queries;
 use super::{Call, Sweep};
 use crate::cpu::elem::Elem;
@@ -27,16 +27,17 @@ pub(super) struct Keys<'a> {
 
 impl<T: Elem> Call<'_, T> {
     /// Probabilities and gradients of the scores of a block of keys and a block of queries; what they add to the
-    /// gradients `kept` by keys.
+    /// gradients `kept` by keys. Meanwhile keys up to `end`, which come next, and queries `ahead` are asked for.
     pub(super) fn block(
         &self,
         session: &mut Session,
         group: &Group<'_>,
-        (rows, block): (&Range<usize>, &Range<usize>),
+        (rows, block, end): (&Range<usize>, &Range<usize>, usize),
         sweep: &Sweep,
         queries: &Queries<'_>,
         keys: &mut Keys<'_>,
         kept: [&mut [f32]; 2],
+        ahead: &mut Option<Soon<'_, T, 3>>,
     ) {
         let (micros, dim, width) = (&self.micros, self.args.head_dim, self.width());
         let (nr, depth, query_units) = (micros.width(), micros.units(dim), micros.units(rows.len()));
@@ -53,6 +54,10 @@ impl<T: Elem> Call<'_, T> {
         for top in (0..block.len()).step_by(micros.height()) {
             let height = micros.height().min(block.len() - top);
             let strip = block.start + top..block.start + top + height;
+            if let Some(ahead) = ahead {
+                ahead.some();
+            }
+            let next = strip.end..end.min(strip.end + micros.height());
             let some = seen_by(&strip);
             let low = some.start / STEP * STEP;
             let len = some.end.next_multiple_of(STEP).min(whole) - low;
@@ -60,44 +65,57 @@ impl<T: Elem> Call<'_, T> {
                 .into_iter()
                 .zip((keys.rows.iter_mut()).zip(queries.across.iter().zip([&mut *keys.scores, &mut *keys.dp])))
             {
-                micros.pack_left(T::matrix(group.keys(x, &strip)), height, rows);
+                if !next.is_empty() {
+                    prefetch(&group.keys(x, &next));
+                }
+                let left = T::matrix(group.keys(x, &strip));
                 let right = RightPanels {
                     units: &across[low * depth..],
                     stride: depth * nr,
                     panels: len / nr,
                     count: depth,
                 };
-                micros.multiply(
-                    session,
-                    LeftRows {
+                if let Some(left) = micros.in_place(&left) {
+                    micros.multiply_in_place(session, left, right, scores, BLOCK);
+                } else {
+                    micros.pack_left(left, height, rows);
+                    let left = LeftRows {
                         units: rows,
                         rows: height,
-                    },
-                    right,
-                    scores,
-                    BLOCK,
-                    false,
-                );
+                    };
+                    micros.multiply(session, left, right, scores, BLOCK, false);
+                }
             }
             let of = Statistics {
                 logsumexp: &queries.logsumexp[low..],
                 along: &queries.along[low..],
             };
             let units = |elements: usize| elements / micros.per_unit();
-            for row in 0..height {
-                let seen = seen_by(&(strip.start + row..strip.start + row + 1));
+            let mut seen = [const { 0..0 }; MOST_ROWS];
+            for (row, seen) in seen.iter_mut().enumerate().take(height) {
                 let ds = &mut keys.ds[(top + row) * ROW..][..ROW];
                 ds[units(all.start)..units(low)].fill(0);
                 ds[micros.units(low + len)..micros.units(all.end)].fill(0);
-                gradients(
-                    micros,
-                    (&mut keys.scores[row * BLOCK..][..len], &keys.dp[row * BLOCK..][..len]),
-                    of,
-                    &(seen.start.max(low) - low..seen.end.max(low) - low),
-                    c,
-                    (&mut keys.p[row * ROW..][..ROW], &mut ds[units(low)..]),
-                );
+                let by = seen_by(&(strip.start + row..strip.start + row + 1));
+                *seen = by.start.max(low) - low..by.end.max(low) - low;
             }
+            gradients(
+                micros,
+                ((keys.scores, BLOCK, len), keys.dp),
+                of,
+                &seen[..height],
+                c,
+                (
+                    &mut Weights {
+                        units: keys.p,
+                        stride: ROW,
+                    },
+                    &mut Weights {
+                        units: &mut keys.ds[top * ROW + units(low)..],
+                        stride: ROW,
+                    },
+                ),
+            );
             if sweep.by_keys {
                 // The first queries of the panel see nothing, if it lies on the diagonal.
                 let skip = units((some.start - low) / micros.step() * micros.step());

@@ -3,10 +3,14 @@
 use std::ops::Range;
 
 use super::super::softmax::along;
-use super::super::{BLOCK, Group, prefetch};
+use super::super::store::scaled;
+use super::super::{BLOCK, Group};
 use super::Call;
 use crate::cpu::elem::Elem;
 use crate::cpu::matmul::transposed_square;
+
+/// Channels of a gradient that are turned from columns to rows at a time.
+const WIDTH: usize = 32;
 
 /// A block of queries of one head, packed, and what belongs to it.
 pub(super) struct Queries<'a> {
@@ -29,9 +33,6 @@ impl<T: Elem> Call<'_, T> {
         to: &mut Queries<'_>,
     ) {
         let micros = &self.micros;
-        for x in [self.q, self.dy, self.y] {
-            prefetch(&group.queries(x, head, rows));
-        }
         for (x, (across, down)) in [self.q, self.dy]
             .into_iter()
             .zip(to.across.iter_mut().zip(&mut to.down))
@@ -58,33 +59,23 @@ impl<T: Elem> Call<'_, T> {
     }
 
     pub(super) fn store_queries(&self, group: &Group<'_>, head: usize, rows: &Range<usize>, queries: &Queries<'_>) {
-        let (isa, dim, scale) = (self.micros.isa, self.args.head_dim, self.args.scale);
-        isa.vectorize(
-            #[inline(always)]
-            || {
-                for first in (0..rows.len()).step_by(16) {
-                    for channel in (0..dim).step_by(16) {
-                        let height = 16.min(dim - channel);
-                        let mut square = [[0.0; 16]; 16];
-                        for (square, sums) in square
-                            .iter_mut()
-                            .zip(queries.sums[channel * BLOCK..].chunks(BLOCK))
-                            .take(height)
-                        {
-                            square.copy_from_slice(&sums[first..first + 16]);
-                        }
-                        let square = transposed_square(isa, &square);
-                        for (at, square) in (first..rows.len()).zip(&square) {
-                            let start = group.query(head, rows.start + at).start + channel;
-                            // SAFETY: each sweep has its own queries of its own heads.
-                            let dq = unsafe { self.dq.range(start..start + height) };
-                            for (dq, sum) in dq.iter_mut().zip(square) {
-                                *dq = T::from_f32(sum * scale);
-                            }
-                        }
-                    }
+        let (micros, dim, scale) = (&self.micros, self.args.head_dim, self.args.scale);
+        let mut turned = [[0.0; WIDTH]; 16];
+        for first in (0..rows.len()).step_by(16) {
+            for channel in (0..dim).step_by(WIDTH) {
+                let width = WIDTH.min(dim - channel);
+                for left in (0..width).step_by(16) {
+                    let sums = &queries.sums[(channel + left) * BLOCK + first..];
+                    transposed_square(micros.isa, sums, BLOCK, left, &mut turned);
                 }
-            },
-        );
+                for (at, turned) in (first..rows.len()).zip(&turned) {
+                    let start = group.query(head, rows.start + at).start + channel;
+                    // SAFETY: each sweep has its own queries of its own heads.
+                    scaled(micros, &turned[..width], scale, unsafe {
+                        self.dq.range(start..start + width)
+                    });
+                }
+            }
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use super::super::softmax::probabilities;
-use super::super::{BLOCK, Group, STEP, prefetch, within};
+use super::super::softmax::{Weights, probabilities};
+use super::super::{BLOCK, Group, MOST_ROWS, STEP, Soon, prefetch, within};
+use super::Call;
 use super::rows::{Running, Slab};
-use super::{Call, MOST_ROWS};
 use crate::cpu::elem::Elem;
-use crate::cpu::matmul::{LeftRows, ROW, RightPanels, Session, View};
+use crate::cpu::matmul::{LeftRows, Placed, ROW, RightPanels, Session, View};
 
 /// What dealing with one block needs.
 pub(super) struct Room<'a> {
@@ -26,6 +26,14 @@ pub(super) struct Ahead<'a, T> {
     rest: [&'a [T]; 2],
     /// Elements at a time.
     share: usize,
+}
+
+/// What is asked for while a block is dealt with.
+pub(super) enum Coming<'a, 'b, T> {
+    /// All heads' next block, as this one is packed.
+    Blocks(&'b mut Ahead<'a, T>),
+    /// The same head's, strip by strip of queries.
+    Strips(Option<Soon<'a, T, 2>>),
 }
 
 impl<'a, T: Elem> Ahead<'a, T> {
@@ -69,15 +77,22 @@ impl<T: Elem> Call<'_, T> {
         block: usize,
         room: &mut Room<'_>,
         running: &mut Running<'_>,
-        ahead: Option<&mut Ahead<'_, T>>,
+        coming: Coming<'_, '_, T>,
     ) {
         let (micros, dim, group) = (&self.micros, self.args.head_dim, &slab.group);
         let keys = slab.keys(block);
+        let (ahead, mut soon) = match coming {
+            Coming::Blocks(ahead) => (Some(ahead), None),
+            Coming::Strips(soon) => (None, soon),
+        };
         self.pack_keys(group, &keys, room, ahead);
         let (depth, key_units) = (micros.units(dim), micros.units(keys.len()));
         let (nr, width) = (micros.width(), self.width());
         for top in (0..slab.len()).step_by(micros.height()) {
             let strip = top..slab.len().min(top + micros.height());
+            if let Some(soon) = &mut soon {
+                soon.some();
+            }
             let seen = |row: usize| within(&group.visible(slab.row(row).1), keys.start, keys.len());
             let (mut low, mut high) = (keys.len(), 0);
             for seen in strip.clone().map(seen).filter(|seen| !seen.is_empty()) {
@@ -91,41 +106,42 @@ impl<T: Elem> Call<'_, T> {
             let reach = (high - low).next_multiple_of(micros.step());
             let high = high.next_multiple_of(STEP).min(keys.len().next_multiple_of(nr));
             let len = high - low;
-            self.pack_queries(slab, &strip, room.queries);
-            micros.multiply(
-                session,
-                LeftRows {
+            let right = RightPanels {
+                units: &room.keys[low * depth..],
+                stride: depth * nr,
+                panels: len / nr,
+                count: depth,
+            };
+            if let Some(queries) = self.queries_in_place(slab, &strip) {
+                micros.multiply_in_place(session, queries, right, room.scores, BLOCK);
+            } else {
+                self.pack_queries(slab, &strip, room.queries);
+                let left = LeftRows {
                     units: room.queries,
                     rows: strip.len(),
-                },
-                RightPanels {
-                    units: &room.keys[low * depth..],
-                    stride: depth * nr,
-                    panels: len / nr,
-                    count: depth,
-                },
-                room.scores,
-                BLOCK,
-                false,
-            );
-            let mut parts = [(f32::NEG_INFINITY, 0.0); MOST_ROWS];
-            for ((row, part), (scores, weights)) in strip.clone().zip(&mut parts).zip(
-                room.scores
-                    .chunks_exact_mut(BLOCK)
-                    .zip(room.weights.chunks_exact_mut(ROW)),
-            ) {
-                let seen = seen(row);
-                let seen = if seen.is_empty() {
-                    0..0
-                } else {
-                    seen.start - low..seen.end - low
                 };
-                *part = probabilities(micros, &mut scores[..len], &seen, self.c, weights);
-                if seen.is_empty() {
-                    weights[..micros.units(len)].fill(0);
-                    *part = (f32::NEG_INFINITY, 0.0);
+                micros.multiply(session, left, right, room.scores, BLOCK, false);
+            }
+            let mut parts = [(f32::NEG_INFINITY, 0.0); MOST_ROWS];
+            let mut visible = [const { 0..0 }; MOST_ROWS];
+            for (row, visible) in strip.clone().zip(&mut visible) {
+                let seen = seen(row);
+                if !seen.is_empty() {
+                    *visible = seen.start - low..seen.end - low;
                 }
             }
+            let weights = &mut Weights {
+                units: room.weights,
+                stride: ROW,
+            };
+            probabilities(
+                micros,
+                (room.scores, BLOCK, len),
+                &visible[..strip.len()],
+                self.c,
+                weights,
+                &mut parts,
+            );
             let from = low / micros.per_unit();
             micros.multiply(
                 session,
@@ -165,11 +181,6 @@ impl<T: Elem> Call<'_, T> {
         mut ahead: Option<&mut Ahead<'_, T>>,
     ) {
         let micros = &self.micros;
-        if ahead.is_none() {
-            for x in [self.k, self.v] {
-                prefetch(&group.keys(x, keys));
-            }
-        }
         let units = micros.right_len(self.args.head_dim, STEP);
         for (first, dst) in keys.clone().step_by(STEP).zip(room.keys.chunks_mut(units)) {
             if let Some(ahead) = &mut ahead {
@@ -179,6 +190,24 @@ impl<T: Elem> Call<'_, T> {
             micros.pack_right(T::matrix(group.keys(self.k, &part)), dst);
         }
         micros.pack_right(T::matrix(group.keys(self.v, keys).t()), room.values);
+    }
+
+    /// The rows of the strip, if they are of one head and can be multiplied where they lie.
+    fn queries_in_place(&self, slab: &Slab<'_>, strip: &Range<usize>) -> Option<Placed<'_>> {
+        let ((head, first), (last_head, last)) = (slab.row(strip.start), slab.row(strip.end - 1));
+        if head != last_head {
+            return None;
+        }
+        let group = &slab.group;
+        let placed = self
+            .micros
+            .in_place(&T::matrix(group.queries(self.q, head, &(first..last + 1))))?;
+        // The next strip, while this one is computed.
+        let next = (last + 1).min(slab.rows.end)..(last + 1 + strip.len()).min(slab.rows.end);
+        if !next.is_empty() {
+            prefetch(&group.queries(self.q, head, &next));
+        }
+        Some(placed)
     }
 
     /// The strip as a left operand: rows of one head, one row of several heads, or whatever meets where heads end.

@@ -1,20 +1,19 @@
-//! The rows of [`super`] in vectors of sixteen, two at a time: a row has a multiple of 32 elements.
+//! The rows of [`super`] in vectors of sixteen, two of them at a time: a row has a multiple of 32 elements.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _CMP_NLT_UQ, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
-    _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_loadu_ps, _mm512_maskz_loadu_epi16, _mm512_maskz_mov_ps, _mm512_max_ps,
-    _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
+    __m512, __m512bh, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
+    _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_loadu_ps, _mm512_maskz_loadu_epi16, _mm512_max_ps, _mm512_mul_ps,
+    _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps,
     _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
 };
 use std::mem::transmute;
 
-use super::{COEFFICIENTS, ROUND, Scores, Statistics, Weights};
+use super::{Scores, Statistics, Weights};
 use crate::cpu::prefetch::LINE;
 
 /// # Safety
-/// The CPU has AVX-512 F and BF16.
-#[target_feature(enable = "avx512f,avx512bf16")]
+/// The CPU has AVX-512 F, DQ and BF16.
+#[target_feature(enable = "avx512f,avx512dq,avx512bf16")]
 pub(super) unsafe fn probabilities_pairs<const ROWS: usize>(
     rows: Scores<'_>,
     c: f32,
@@ -26,8 +25,8 @@ pub(super) unsafe fn probabilities_pairs<const ROWS: usize>(
 }
 
 /// # Safety
-/// The CPU has AVX-512 F.
-#[target_feature(enable = "avx512f")]
+/// The CPU has AVX-512 F and DQ.
+#[target_feature(enable = "avx512f,avx512dq")]
 pub(super) unsafe fn probabilities_wide<const ROWS: usize>(
     rows: Scores<'_>,
     c: f32,
@@ -39,33 +38,31 @@ pub(super) unsafe fn probabilities_wide<const ROWS: usize>(
 }
 
 /// # Safety
-/// The CPU has AVX-512 F and BF16; all slices have the length of `scores`, `p_out` and `ds_out` half of it.
-#[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn gradients_pairs(
-    scores: &[f32],
-    dp: &[f32],
+/// The CPU has AVX-512 F, DQ and BF16.
+#[target_feature(enable = "avx512f,avx512dq,avx512bf16")]
+pub(super) unsafe fn gradients_pairs<const ROWS: usize>(
+    of_scores: (Scores<'_>, &[f32]),
     of: Statistics<'_>,
     c: f32,
-    p_out: &mut [u32],
-    ds_out: &mut [u32],
+    p_out: &mut Weights<'_>,
+    ds_out: &mut Weights<'_>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { gradients::<true>(scores, dp, of, c, p_out, ds_out) }
+    unsafe { gradients::<true, ROWS>(of_scores, of, c, p_out, ds_out) }
 }
 
 /// # Safety
-/// The CPU has AVX-512 F; all slices have the length of `scores`.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn gradients_wide(
-    scores: &[f32],
-    dp: &[f32],
+/// The CPU has AVX-512 F and DQ.
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(super) unsafe fn gradients_wide<const ROWS: usize>(
+    of_scores: (Scores<'_>, &[f32]),
     of: Statistics<'_>,
     c: f32,
-    p_out: &mut [u32],
-    ds_out: &mut [u32],
+    p_out: &mut Weights<'_>,
+    ds_out: &mut Weights<'_>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { gradients::<false>(scores, dp, of, c, p_out, ds_out) }
+    unsafe { gradients::<false, ROWS>(of_scores, of, c, p_out, ds_out) }
 }
 
 /// # Safety
@@ -87,27 +84,31 @@ pub(super) unsafe fn along_pairs(a: &[u16], b: &[u16]) -> f32 {
     _mm512_reduce_add_ps(sum)
 }
 
-/// [`super::exp2`], fused.
+/// (2ʳ − 1)/r for 0 ≤ r < 1 within 9·10⁻⁸ of 2ʳ, highest power first.
+const COEFFICIENTS: [f32; 5] = [
+    1.867_130_2e-3,
+    9.017_03e-3,
+    5.579_991_3e-2,
+    2.401_644_4e-1,
+    6.931_513e-1,
+];
+
+/// `2ˣ` within 3 ulp, 0 for −∞, not a number for what is none: the CPU takes numbers apart and puts them together.
 ///
 /// # Safety
-/// AVX-512 F.
+/// AVX-512 F and DQ.
 #[inline(always)]
 unsafe fn exp2(x: __m512) -> __m512 {
     // SAFETY: the caller's promise.
     unsafe {
-        let round = _mm512_set1_ps(ROUND);
-        let shifted = _mm512_add_ps(x, round);
-        let r = _mm512_sub_ps(x, _mm512_sub_ps(shifted, round));
+        // What stands behind the point, rounding down.
+        let r = _mm512_reduce_ps::<0x09>(x);
         let mut p = _mm512_set1_ps(COEFFICIENTS[0]);
         for &c in &COEFFICIENTS[1..] {
             p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
         }
-        let y = _mm512_castps_si512(_mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0)));
-        let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
-        let scaled = _mm512_castsi512_ps(_mm512_add_epi32(y, exponent));
-        // Not a number is not less and stays.
-        let normal = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(-126.0));
-        _mm512_maskz_mov_ps(normal, scaled)
+        // It rounds the exponent down by itself.
+        _mm512_scalef_ps(_mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0)), x)
     }
 }
 
@@ -157,7 +158,7 @@ unsafe fn probabilities<const PAIRS: bool, const ROWS: usize>(
             }
         }
         let largest = tops.map(|tops| _mm512_reduce_max_ps(_mm512_max_ps(tops[0], tops[1])));
-        let c = _mm512_set1_ps(c);
+        let (c, below) = (_mm512_set1_ps(c), largest.map(|largest| _mm512_set1_ps(largest * c)));
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
         for i in (0..len).step_by(32) {
             if !ahead.is_null() {
@@ -168,8 +169,7 @@ unsafe fn probabilities<const PAIRS: bool, const ROWS: usize>(
             for (row, sums) in sums.iter_mut().enumerate() {
                 let mut p = [_mm512_setzero_ps(); 2];
                 for (half, (p, sum)) in p.iter_mut().zip(sums).enumerate() {
-                    let s = load(row, i + 16 * half);
-                    *p = exp2(_mm512_mul_ps(_mm512_sub_ps(s, _mm512_set1_ps(largest[row])), c));
+                    *p = exp2(_mm512_fmsub_ps(load(row, i + 16 * half), c, below[row]));
                     *sum = _mm512_add_ps(*sum, *p);
                 }
                 store::<PAIRS>(p, out.units.as_mut_ptr().add(row * out.stride + i / per_unit));
@@ -186,29 +186,77 @@ unsafe fn probabilities<const PAIRS: bool, const ROWS: usize>(
 /// # Safety
 /// As the functions above.
 #[inline(always)]
-unsafe fn gradients<const PAIRS: bool>(
-    scores: &[f32],
-    dp: &[f32],
+unsafe fn gradients<const PAIRS: bool, const ROWS: usize>(
+    (scores, dp): (Scores<'_>, &[f32]),
     of: Statistics<'_>,
     c: f32,
-    p_out: &mut [u32],
-    ds_out: &mut [u32],
+    p_out: &mut Weights<'_>,
+    ds_out: &mut Weights<'_>,
 ) {
-    let (len, per_unit) = (scores.len(), if PAIRS { 2 } else { 1 });
-    assert!(len.is_multiple_of(32) && dp.len() >= len && of.logsumexp.len() >= len && of.along.len() >= len);
-    assert!(p_out.len() * per_unit >= len && ds_out.len() * per_unit >= len);
+    let per_unit = if PAIRS { 2 } else { 1 };
+    let Scores { numbers, stride, len } = scores;
+    let end = (ROWS - 1) * stride + len;
+    assert!(len.is_multiple_of(32) && numbers.len() >= end && dp.len() >= end);
+    assert!(of.logsumexp.len() >= len && of.along.len() >= len);
+    for out in [&*p_out, &*ds_out] {
+        assert!(out.units.len() >= (ROWS - 1) * out.stride + len / per_unit);
+    }
     // SAFETY: every access lies inside the slices by the assertions.
     unsafe {
+        let load = |x: &[f32], at: usize| _mm512_loadu_ps(x.as_ptr().add(at));
         let c = _mm512_set1_ps(c);
         for i in (0..len).step_by(32) {
-            let (mut p, mut ds) = ([_mm512_setzero_ps(); 2], [_mm512_setzero_ps(); 2]);
-            for half in 0..2 {
-                let load = |x: &[f32]| _mm512_loadu_ps(x.as_ptr().add(i + 16 * half));
-                p[half] = exp2(_mm512_fmsub_ps(load(scores), c, load(of.logsumexp)));
-                ds[half] = _mm512_mul_ps(p[half], _mm512_sub_ps(load(dp), load(of.along)));
+            let (logsumexp, along) = (
+                [0, 16].map(|half| load(of.logsumexp, i + half)),
+                [0, 16].map(|half| load(of.along, i + half)),
+            );
+            for row in 0..ROWS {
+                let (mut p, mut ds) = ([_mm512_setzero_ps(); 2], [_mm512_setzero_ps(); 2]);
+                for half in 0..2 {
+                    let at = row * stride + i + 16 * half;
+                    p[half] = exp2(_mm512_fmsub_ps(load(numbers, at), c, logsumexp[half]));
+                    ds[half] = _mm512_mul_ps(p[half], _mm512_sub_ps(load(dp, at), along[half]));
+                }
+                store::<PAIRS>(p, p_out.units.as_mut_ptr().add(row * p_out.stride + i / per_unit));
+                store::<PAIRS>(ds, ds_out.units.as_mut_ptr().add(row * ds_out.stride + i / per_unit));
             }
-            store::<PAIRS>(p, p_out.as_mut_ptr().add(i / per_unit));
-            store::<PAIRS>(ds, ds_out.as_mut_ptr().add(i / per_unit));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::isa::Isa;
+
+    fn powers(x: [f32; 16]) -> [f32; 16] {
+        #[target_feature(enable = "avx512f,avx512dq")]
+        fn vector(x: [f32; 16]) -> [f32; 16] {
+            let mut y = [0.0; 16];
+            // SAFETY: sixteen numbers on both sides; the level is there.
+            unsafe { _mm512_storeu_ps(y.as_mut_ptr(), exp2(_mm512_loadu_ps(x.as_ptr()))) };
+            y
+        }
+        // SAFETY: the tests below ask for the level.
+        unsafe { vector(x) }
+    }
+
+    #[test]
+    fn powers_of_two_are_right_within_three_ulp() {
+        if !Isa::Avx512.is_supported() {
+            return;
+        }
+        for first in (-1260..1260).step_by(16) {
+            let x: [f32; 16] = std::array::from_fn(|i| (first + i as i32) as f32 * 0.099_98);
+            for (x, y) in x.into_iter().zip(powers(x)) {
+                let exact = f64::from(x).exp2();
+                assert!((f64::from(y) / exact - 1.0).abs() < 2e-7, "2^{x} is {exact}, not {y}");
+            }
+        }
+        let mut x = [f32::NEG_INFINITY; 16];
+        x[1..5].copy_from_slice(&[f32::NAN, 0.0, -1000.0, -3.0]);
+        let y = powers(x);
+        assert!(y[1].is_nan());
+        assert_eq!((y[0], y[2], y[3], y[4], y[15]), (0.0, 1.0, 0.0, 0.125, 0.0));
     }
 }
