@@ -150,9 +150,11 @@ pub struct SmearArgs {
     pub lambda: Buffer,
 }
 
-/// A plain product `out = alpha·op(a)·op(b) + beta·addend` of dense matrices.
+/// A plain product `out = alpha·op(a)·op(b) + beta·addend` of dense matrices, or several of one shape.
 #[derive(Clone, Copy)]
 pub struct MatmulArgs {
+    /// Products; in each buffer their matrices lie one after the other.
+    pub batch: usize,
     /// Rows of the result.
     pub rows: usize,
     /// Columns of the result.

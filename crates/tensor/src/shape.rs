@@ -52,6 +52,30 @@ impl Shape {
         self.dims().iter().rev().skip(1).product()
     }
 
+    /// Rows and columns of the matrices in the two innermost dimensions; what has one dimension is a single row.
+    pub(crate) fn matrix(&self) -> (usize, usize) {
+        let mut inner = self.dims().iter().rev();
+        let cols = inner.next().copied().unwrap_or(1);
+        (inner.next().copied().unwrap_or(1), cols)
+    }
+
+    /// The same outer dimensions with other matrices in them.
+    #[must_use]
+    pub(crate) fn with_matrix(self, rows: usize, cols: usize) -> Shape {
+        let mut dims = [1; 4];
+        let outer = &self.dims()[..self.dims().len().saturating_sub(2)];
+        dims[..outer.len()].copy_from_slice(outer);
+        dims[outer.len()] = rows;
+        dims[outer.len() + 1] = cols;
+        Shape::from(&dims[..outer.len() + 2])
+    }
+
+    /// The shape without its outermost dimension.
+    #[must_use]
+    pub(crate) fn inner(self) -> Shape {
+        Shape::from(self.dims().get(1..).unwrap_or_default())
+    }
+
     /// The shape with one more, innermost, dimension.
     #[must_use]
     pub fn with_inner(mut self, inner: usize) -> Shape {

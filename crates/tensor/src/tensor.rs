@@ -67,6 +67,31 @@ impl Tensor {
         tensor
     }
 
+    /// Number `index` of the outermost dimension as a tensor of its own, which shares the memory.
+    ///
+    /// # Panics
+    /// If there is none, or if it does not begin at a cache line, as every tensor does.
+    #[must_use]
+    pub fn part(&self, index: usize) -> Tensor {
+        assert!(
+            self.shape.dims().first().is_some_and(|&count| index < count),
+            "part {index} of {:?}",
+            self.shape
+        );
+        let mut tensor = self.detach();
+        tensor.shape = self.shape.inner();
+        let bytes = tensor.len() * self.dtype().bytes();
+        assert!(
+            (index * bytes).is_multiple_of(64),
+            "part {index} of {:?} begins inside a cache line",
+            self.shape
+        );
+        tensor.buffer.len = tensor.len();
+        tensor.buffer.memory.address += index * bytes;
+        tensor.buffer.memory.bytes = bytes;
+        tensor
+    }
+
     /// The same values without a place on the tape: no gradient flows through it.
     #[must_use]
     pub fn detach(&self) -> Tensor {
@@ -127,7 +152,8 @@ impl Tensor {
     /// Copies all elements of `from` (equal length), converting the element type.
     pub fn copy_from(&self, from: &Tensor) {
         assert_eq!(from.len(), self.len(), "copy of another length");
-        if from.slot == self.slot && std::ptr::eq(self.device.identity(), from.device.identity()) {
+        let same = from.slot == self.slot && from.buffer.memory.address == self.buffer.memory.address;
+        if same && std::ptr::eq(self.device.identity(), from.device.identity()) {
             return;
         }
         self.device.launch("copy", |b| b.copy(from.buffer, self.buffer));

@@ -42,6 +42,26 @@ fn dropped_tensors_return_memory() {
     }
 }
 
+/// A part is the same memory, and keeps it.
+#[test]
+fn parts_share_the_memory_of_the_whole() {
+    for device in devices() {
+        let whole = device.master([3, 4, 16]);
+        whole.fill(1.0);
+        let part = whole.part(1);
+        assert_eq!(part.shape().dims(), [4, 16]);
+        part.fill(2.0);
+        part.part(3).copy_from(&whole.part(0).part(0));
+        let values = whole.download();
+        let expected = (0..192).map(|i| if (64..112).contains(&i) { 2.0 } else { 1.0 });
+        assert!(values.iter().copied().eq(expected), "{values:?}");
+        drop(whole);
+        assert_ne!(device.memory_use().live, 0);
+        drop(part);
+        assert_eq!(device.memory_use().live, 0);
+    }
+}
+
 /// Without a tape, intermediate results go back as soon as the model drops them; with one, after
 /// the backward pass.
 #[test]

@@ -13,7 +13,8 @@ use ferrochat_tensor::{Device, Param, Shape, Tensor};
 
 pub use adamw::AdamW;
 pub use groups::{Group, Rates, Recipe};
-pub use muon::Muon;
+use muon::batches;
+pub use muon::{Muon, orthogonalize};
 
 use crate::gpt::Gpt;
 use crate::schedule::Pace;
@@ -21,6 +22,8 @@ use crate::schedule::Pace;
 /// AdamW and Muon over all parameters of a model.
 pub struct Optimizer {
     slots: Vec<Slot>,
+    /// Which matrices are made orthogonal together.
+    batches: Vec<Vec<usize>>,
     steps: Cell<u64>,
 }
 
@@ -48,10 +51,16 @@ impl Optimizer {
         };
         let width = gpt.config().n_embd;
         let declarations = gpt.declarations().iter();
+        let slots: Vec<_> = declarations
+            .map(|d| slot(&d.param, d.group.recipe(rates, width)))
+            .collect();
+        let matrices = slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| matches!(slot.state, State::Muon(_)));
         Optimizer {
-            slots: declarations
-                .map(|d| slot(&d.param, d.group.recipe(rates, width)))
-                .collect(),
+            batches: batches(matrices.map(|(i, slot)| (i, &slot.param))),
+            slots,
             steps: Cell::new(0),
         }
     }
@@ -60,30 +69,52 @@ impl Optimizer {
     /// left alone: neither its decay nor its momentum goes on.
     pub fn step(&mut self, pace: &Pace) {
         for Slot { param, recipe, state } in &mut self.slots {
-            let Some(grad) = param.grad() else {
+            let (
+                State::AdamW(state),
+                Recipe::AdamW {
+                    lr,
+                    betas,
+                    weight_decay,
+                },
+            ) = (state, *recipe)
+            else {
                 continue;
             };
-            match (state, *recipe) {
-                (
-                    State::AdamW(state),
-                    Recipe::AdamW {
-                        lr,
-                        betas,
-                        weight_decay,
-                    },
-                ) => {
-                    state.step(param, &grad, lr * pace.lr_multiplier, betas, weight_decay);
-                }
-                (State::Muon(state), Recipe::Muon { lr }) => {
-                    let lr = lr * pace.lr_multiplier;
-                    state.step(param, &grad, lr, pace.momentum, pace.weight_decay);
-                }
-                _ => unreachable!("a slot's state is made from its recipe"),
+            if let Some(grad) = param.grad() {
+                state.step(param, &grad, lr * pace.lr_multiplier, betas, weight_decay);
+                param.clear_grad();
+                param.touch();
             }
-            param.clear_grad();
-            param.touch();
+        }
+        for batch in &self.batches {
+            self.step_together(batch, pace);
         }
         self.steps.set(self.steps.get() + 1);
+    }
+
+    /// [`Muon::step`] on matrices of one shape, those without a gradient left out.
+    fn step_together(&self, batch: &[usize], pace: &Pace) {
+        let slots = || batch.iter().map(|&i| &self.slots[i]);
+        let moving = || slots().filter(|slot| slot.param.grad().is_some());
+        let Some(Slot { param, .. }) = moving().next() else {
+            return;
+        };
+        let device = param.value().device();
+        let [rows, cols] = [param.shape().rows(), param.shape().last()];
+        let x = device.activation([moving().count(), rows, cols]);
+        for (i, Slot { param, state, .. }) in moving().enumerate() {
+            if let (State::Muon(state), Some(grad)) = (state, param.grad()) {
+                state.direction(&grad, pace.momentum, &x.part(i));
+            }
+        }
+        let x = orthogonalize(device, x);
+        for (i, Slot { param, recipe, state }) in moving().enumerate() {
+            if let (State::Muon(state), &Recipe::Muon { lr }) = (state, recipe) {
+                state.update(param, &x.part(i), lr * pace.lr_multiplier, pace.weight_decay);
+                param.touch();
+            }
+        }
+        slots().for_each(|slot| slot.param.clear_grad());
     }
 
     /// Steps done.

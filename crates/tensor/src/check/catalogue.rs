@@ -194,9 +194,15 @@ fn matmul(sizes: Sizes) -> Vec<Box<dyn Check>> {
         (170, 270, 33),
     ];
     for (rows, cols, inner) in chosen(sizes, &small, &full, &[(770, 1030, 2049)]) {
-        procedures.matmul(rows, cols, inner);
+        procedures.matmul(1, rows, cols, inner);
     }
-    for shape in chosen(sizes, &[[17, 33]], &[[65, 130], [130, 65]], &[[770, 3072], [3072, 770]]) {
+    procedures.matmul(3, 33, 65, 34);
+    for shape in chosen(
+        sizes,
+        &[[1, 17, 33], [3, 40, 33]],
+        &[[1, 65, 130], [5, 130, 65]],
+        &[[1, 770, 3072], [2, 3072, 770]],
+    ) {
         procedures.gram(shape);
     }
     boxed(vec![], procedures.list)

@@ -184,7 +184,8 @@ impl Network {
 
 /// Muon's step with two of its five iterations.
 fn orthogonal_step(device: &Device, trained: &Trained, grad: &Tensor) {
-    let mut x = device.nesterov(grad, &trained.first, 0.95);
+    let mut x = device.activation(grad.shape());
+    device.nesterov(grad, &trained.first, 0.95, &x);
     device.equilibrate_rows(&x);
     device.normalize(
         &x,

@@ -88,7 +88,9 @@ impl Procedures {
             let mut results = Vec::new();
             for (grad, mu) in grads.iter().zip([0.85, 0.97]) {
                 let grad = device.master_tensor(grad, shape);
-                results.push(device.nesterov(&grad, &momentum, mu));
+                let result = device.activation(shape);
+                device.nesterov(&grad, &momentum, mu, &result);
+                results.push(result);
             }
             results.push(momentum);
             results
@@ -197,14 +199,13 @@ impl Procedures {
         });
     }
 
-    /// All transpositions, with and without an addend. Both operands of one product are the same tensor where
-    /// that makes a product, as in Polar Express.
-    pub fn matmul(&mut self, rows: usize, cols: usize, inner: usize) {
+    /// All transpositions, with and without an addend, for a batch of matrices.
+    pub fn matmul(&mut self, batch: usize, rows: usize, cols: usize, inner: usize) {
         let seed = self.random.bits();
         for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
             for beta in [None, Some(-22.5)] {
                 let name = format!(
-                    "matmul {rows}×{inner}×{cols}{}{}{}",
+                    "matmul {batch} of {rows}×{inner}×{cols}{}{}{}",
                     if transpose_a { ", aᵀ" } else { "" },
                     if transpose_b { ", bᵀ" } else { "" },
                     if beta.is_some() { ", addend" } else { "" }
@@ -212,12 +213,14 @@ impl Procedures {
                 let results = [("product", within(inner, 1))];
                 self.push("matmul", name, &results, move |device, rounding| {
                     let mut random = Random::new(seed);
-                    let stored = |[m, n]: [usize; 2], transpose| if transpose { [n, m] } else { [m, n] };
-                    let mut tensor =
-                        |shape: [usize; 2]| rounding.tensor(device, &random.values(shape[0] * shape[1], 1.0), shape);
-                    let a = tensor(stored([rows, inner], transpose_a));
-                    let b = tensor(stored([inner, cols], transpose_b));
-                    let addend = tensor([rows, cols]);
+                    let mut tensor = |m: usize, n: usize, transpose| {
+                        let values = random.values(batch * m * n, 1.0);
+                        let shape = if transpose { [batch, n, m] } else { [batch, m, n] };
+                        rounding.tensor(device, &values, shape)
+                    };
+                    let a = tensor(rows, inner, transpose_a);
+                    let b = tensor(inner, cols, transpose_b);
+                    let addend = tensor(rows, cols, false);
                     let addend = beta.map(|beta| (&addend, beta));
                     vec![device.matmul((&a, transpose_a), (&b, transpose_b), 0.75, addend)]
                 });
@@ -225,24 +228,25 @@ impl Procedures {
         }
     }
 
-    /// A matrix with itself, and the result with itself beside its own multiple: a step of Polar Express.
-    pub fn gram(&mut self, shape: [usize; 2]) {
-        let [x] = self.seeds(shape, [0.1]);
+    /// Matrices `[batch, rows, columns]` with themselves, and the results with themselves beside their own multiple: a step
+    /// of Polar Express.
+    pub fn gram(&mut self, shape @ [batch, rows, cols]: [usize; 3]) {
+        let x = self.random.values(batch * rows * cols, 0.1);
         for transposed in [false, true] {
-            let size = if transposed { shape[1] } else { shape[0] };
+            let size = if transposed { cols } else { rows };
             let name = format!(
                 "gram matrix of {shape:?}{}",
                 if transposed { ", transposed" } else { "" }
             );
             let results = [
-                ("gram matrix", within(shape[0].max(shape[1]), 1)),
-                ("polynomial", within(shape[0].max(shape[1]) + size, 4)),
+                ("gram matrix", within(rows.max(cols), 1)),
+                ("polynomial", within(rows.max(cols) + size, 4)),
             ];
             let x = x.clone();
             self.push("matmul", name, &results, move |device, rounding| {
                 let x = rounding.tensor(device, &x, shape);
                 let gram = device.matmul((&x, transposed), (&x, !transposed), 1.0, None);
-                let polynomial = device.matmul((&gram, false), (&gram, false), 2.0, Some((&gram, -3.0)));
+                let polynomial = device.matmul((&gram, false), (&gram, true), 2.0, Some((&gram, -3.0)));
                 vec![gram, polynomial]
             });
         }

@@ -2,9 +2,7 @@
 
 use super::Cpu;
 use super::elem::{Elem, input, output, with_elem};
-use super::matmul::{
-    Epilogue, PackedB, Precision, View, ViewMut, matmul, matmul_by_own_transposition, pack_b, packed_len,
-};
+use super::matmul::{Epilogue, PackedB, Precision, View, ViewMut, matmul, matmul_batch, pack_b, packed_len};
 use crate::backend::{Buffer, Layout, MatmulArgs, Weight};
 use crate::dtype::DType;
 
@@ -105,37 +103,29 @@ impl Cpu {
         matmul(&self.pool, self.isa, dy, x, ViewMut::row_major(dweight, m, n), epilogue);
     }
 
-    /// `out = alpha·op(a)·op(b) + beta·addend`.
+    /// `out = alpha·op(a)·op(b) + beta·addend`, matrix by matrix.
     pub(crate) fn plain_product(&self, args: &MatmulArgs, a: Buffer, b: Buffer, out: Buffer) {
         let same = a.memory == b.memory && a.len == b.len;
         with_elem!(out.dtype, T => {
             let (m, n, k) = (args.rows, args.cols, args.inner);
-            let view = |x, rows, cols, transposed| {
-                let x = input::<T>(x);
-                if transposed { View::row_major(x, cols, rows).t() } else { View::row_major(x, rows, cols) }
+            let matrix = |x: &'static [T], index, rows, cols, transposed| {
+                let x = &x[index * rows * cols..];
+                T::matrix(if transposed { View::row_major(x, cols, rows).t() } else { View::row_major(x, rows, cols) })
             };
-            let (a, b) = (view(a, m, k, args.transpose_a), view(b, k, n, args.transpose_b));
-            if let Some((addend, beta)) = args.addend {
-                self.mix_all::<T>((addend, constant(beta)), None, out, false);
-            }
+            let (a, b) = (input::<T>(a), input::<T>(b));
             let epilogue = Epilogue {
                 alpha: args.alpha,
                 accumulate: args.addend.is_some(),
             };
-            let out = T::matrix_mut(ViewMut::row_major(output::<T>(out), m, n));
-            // Muon's Gram matrices.
-            if same && args.transpose_a != args.transpose_b {
-                matmul_by_own_transposition(&self.pool, self.isa, T::matrix(a), out, epilogue);
-            } else {
-                matmul(&self.pool, self.isa, T::matrix(a), T::matrix(b), out, epilogue);
+            let operands = |index| (matrix(a, index, m, k, args.transpose_a), matrix(b, index, k, n, args.transpose_b));
+            let mut out = ViewMut::row_major(output::<T>(out), args.batch * m, n);
+            if let Some((addend, beta)) = args.addend {
+                out = out.adding(View::row_major(input::<T>(addend), args.batch * m, n), beta);
             }
+            // Muon's Gram matrices.
+            let own_transposition = same && args.transpose_a != args.transpose_b;
+            let out = T::matrix_mut(out);
+            matmul_batch(&self.pool, self.isa, args.batch, &operands, own_transposition, out, epilogue);
         });
-    }
-}
-
-fn constant(factor: f32) -> crate::backend::ScalarArg {
-    crate::backend::ScalarArg {
-        factor,
-        parameter: None,
     }
 }

@@ -27,7 +27,9 @@ mod scratch;
 mod side_by_side;
 mod single;
 mod slabs;
+mod symmetric;
 mod transpose;
+mod turns;
 mod view;
 
 #[cfg(test)]
@@ -49,6 +51,7 @@ use self::product::Product;
 pub(crate) use self::scratch::Scratch;
 use self::scratch::TileScratch;
 pub(crate) use self::slabs::SharedScratch;
+use self::turns::Turns;
 pub(crate) use self::view::{Element, MatrixMut, MatrixRef, View, ViewMut};
 use super::isa::Isa;
 use super::pool::Pool;
@@ -201,37 +204,59 @@ pub(crate) fn matmul<'a>(
     );
 }
 
-/// `C = alpha · A · Aᵀ (+ C)`, with the bits of [`matmul`] and, of a large product, little more than half its work: what
-/// lies above the diagonal is taken from below.
+/// [`matmul`] for as many products of one shape: `operands` tells A and B of each, and their Cs stand one below the other in `c`.
+///
+/// Where B is A's `own_transposition`, a large product takes little more than half of the work: what lies above the diagonal is
+/// taken from below. That needs no symmetric addend.
+///
+/// A worker gets whole products, as far as there are enough, and the same ones in each batch of so many: so what one product
+/// makes and the next one takes stays in its cache.
 ///
 /// # Panics
 /// As [`matmul`].
-pub(crate) fn matmul_by_own_transposition<'a>(
+pub(crate) fn matmul_batch<'a: 'c, 'c>(
     pool: &Pool,
     isa: Isa,
-    a: impl Into<MatrixRef<'a>>,
-    c: impl Into<MatrixMut<'a>>,
+    batch: usize,
+    operands: &(dyn Fn(usize) -> (MatrixRef<'a>, MatrixRef<'a>) + Sync),
+    own_transposition: bool,
+    c: impl Into<MatrixMut<'c>>,
     epilogue: Epilogue,
 ) {
-    let a = a.into();
-    multiply(
-        pool,
-        &Product::new(isa, a, Rhs::Plain(a.t()), Output::Symmetric(c.into(), epilogue)),
-    );
+    let c = c.into();
+    multiply_batch(pool, batch, &|index| {
+        let (a, b) = operands(index);
+        let (m, _) = a.shape();
+        let c = c.rows(index * m..(index + 1) * m);
+        let output = if own_transposition {
+            Output::Symmetric(c, epilogue)
+        } else {
+            Output::Matrix(c, epilogue)
+        };
+        Product::new(isa, a, Rhs::Plain(b), output)
+    });
+}
+
+fn multiply_batch<'a>(pool: &Pool, batch: usize, product: &(dyn Fn(usize) -> Product<'a> + Sync)) {
+    if batch < 2 || product(0).cut().is_some() {
+        return (0..batch).for_each(|index| multiply(pool, &product(index)));
+    }
+    let tiles = product(0).tiles();
+    let turns = Turns::new(pool.threads(), batch * tiles, 0);
+    pool.run_with_worker(batch * tiles, &|_, worker| {
+        let task = turns.take(worker);
+        // SAFETY: each tile is one task's.
+        unsafe { product(task / tiles).tile_of(task % tiles, &mut pool.scratch(worker).tiles) };
+    });
 }
 
 fn multiply(pool: &Pool, product: &Product<'_>) {
-    let (m, n) = (product.m, product.n);
     if let Some(cut) = product.cut() {
         return slabs::multiply(pool, product, cut);
     }
-    let (rows, cols) = product.tile_shape();
-    let across = n.div_ceil(cols);
-    pool.run_with_worker(m.div_ceil(rows) * across, &|tile, worker| {
-        let (top, left) = (tile / across * rows, tile % across * cols);
-        let scratch = &mut pool.scratch(worker).tiles;
-        // SAFETY: tiles are disjoint, and each is one task's.
-        unsafe { product.tile(top..m.min(top + rows), left..n.min(left + cols), scratch) };
+    pool.run_with_worker(product.tiles(), &|tile, worker| {
+        // SAFETY: each tile is one task's.
+        unsafe { product.tile_of(tile, &mut pool.scratch(worker).tiles) };
     });
 }
 

@@ -247,7 +247,9 @@ impl Backend for Cuda {
     }
 
     fn matmul(&self, args: &MatmulArgs, a: Buffer, b: Buffer, out: Buffer) {
-        self.product(&Product::plain(args, a, b, out));
+        for index in 0..args.batch {
+            self.product(&Product::plain(args, index, a, b, out));
+        }
     }
 
     fn adamw(&self, value: Buffer, grad: Buffer, first: Buffer, second: Buffer, step: &AdamwStep) {

@@ -165,21 +165,22 @@ impl Drop for Planned {
 }
 
 impl Product {
-    /// A product of matrices of one type.
-    pub(super) fn plain(args: &MatmulArgs, a: Buffer, b: Buffer, out: Buffer) -> Product {
+    /// One of the products of a batch.
+    pub(super) fn plain(args: &MatmulArgs, index: usize, a: Buffer, b: Buffer, out: Buffer) -> Product {
+        let result = index * args.rows * args.cols;
         Product {
             rows: args.rows,
             cols: args.cols,
             inner: args.inner,
-            a: a.address(),
+            a: a.at(index * args.rows * args.inner),
             transpose_a: args.transpose_a,
-            b: b.address(),
+            b: b.at(index * args.inner * args.cols),
             transpose_b: args.transpose_b,
             input: a.dtype,
-            out: out.address(),
+            out: out.at(result),
             output: out.dtype,
             alpha: args.alpha,
-            addend: args.addend.map(|(addend, beta)| (addend.address(), beta)),
+            addend: args.addend.map(|(addend, beta)| (addend.at(result), beta)),
         }
     }
 

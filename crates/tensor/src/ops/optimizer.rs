@@ -53,17 +53,14 @@ impl Device {
         });
     }
 
-    /// Nesterov momentum as a running mean: `momentum = μ·momentum + (1−μ)·grad`; returns
-    /// `(1−μ)·grad + μ·momentum` in the compute type.
-    #[must_use]
-    pub fn nesterov(&self, grad: &Tensor, momentum: &Tensor, mu: f32) -> Tensor {
-        distinct(&[grad, momentum]);
-        let out = self.activation(grad.shape());
+    /// Nesterov momentum as a running mean: `momentum = μ·momentum + (1−μ)·grad`, and `out`, of compute type,
+    /// `(1−μ)·grad + μ·momentum`.
+    pub fn nesterov(&self, grad: &Tensor, momentum: &Tensor, mu: f32, out: &Tensor) {
+        distinct(&[grad, momentum, out]);
         self.count(6.0 * grad.len() as f64, 4.0 * bytes(grad));
         self.launch("nesterov", |b| {
             b.nesterov(grad.buffer(), momentum.buffer(), out.buffer(), mu);
         });
-        out
     }
 
     /// Rescales each row of a matrix to the root mean square of the row norms, in place.
@@ -78,7 +75,8 @@ impl Device {
         self.launch("normalize", |b| b.normalize(x.buffer(), rule));
     }
 
-    /// `alpha·op(a)·op(b) + beta·addend` for matrices; the transpositions are of the operands as stored.
+    /// `alpha·op(a)·op(b) + beta·addend` for matrices, or for as many as all operands have in their outer dimensions; the
+    /// transpositions are of the operands as stored.
     #[must_use]
     pub fn matmul(
         &self,
@@ -88,13 +86,21 @@ impl Device {
         addend: Option<(&Tensor, f32)>,
     ) -> Tensor {
         let sides = |x: &Tensor, transpose| {
-            let (rows, cols) = (x.shape().rows(), x.shape().last());
+            let (rows, cols) = x.shape().matrix();
             if transpose { (cols, rows) } else { (rows, cols) }
         };
         let ((rows, inner), (inner_b, cols)) = (sides(a, transpose_a), sides(b, transpose_b));
-        assert_eq!(inner, inner_b, "product of {:?} and {:?}", a.shape(), b.shape());
-        let out = self.empty([rows, cols], a.dtype());
+        let (shape, outer) = (a.shape().with_matrix(rows, cols), b.shape().with_matrix(rows, cols));
+        let fits = inner == inner_b && shape == outer && addend.is_none_or(|(x, _)| x.shape() == shape);
+        assert!(fits, "product of {:?} and {:?}", a.shape(), b.shape());
+        let out = self.empty(shape, a.dtype());
+        let batch = if shape.is_empty() {
+            0
+        } else {
+            shape.len() / (rows * cols)
+        };
         let args = MatmulArgs {
+            batch,
             rows,
             cols,
             inner,
@@ -103,7 +109,7 @@ impl Device {
             alpha,
             addend: addend.map(|(x, beta)| (x.buffer(), beta)),
         };
-        self.count(2.0 * (rows * cols * inner) as f64, bytes(a) + bytes(b) + bytes(&out));
+        self.count(2.0 * (out.len() * inner) as f64, bytes(a) + bytes(b) + bytes(&out));
         self.launch("matmul", |backend| {
             backend.matmul(&args, a.buffer(), b.buffer(), out.buffer());
         });

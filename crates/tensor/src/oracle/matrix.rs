@@ -59,7 +59,7 @@ pub(super) fn linear_backward_weight(
     }
 }
 
-/// `out = alpha·op(a)·op(b) + beta·addend`.
+/// `out = alpha·op(a)·op(b) + beta·addend`, one product.
 pub(super) fn matmul(args: &MatmulArgs, a: &[f64], b: &[f64], addend: Option<(&[f64], f64)>, out: &mut [f64]) {
     let &MatmulArgs { rows, cols, inner, .. } = args;
     for i in 0..rows {

@@ -348,8 +348,21 @@ impl Backend for Oracle {
     }
 
     fn matmul(&self, args: &MatmulArgs, a: Buffer, b: Buffer, out: Buffer) {
-        let addend = args.addend.map(|(addend, beta)| (floats(addend), f64::from(beta)));
-        matrix::matmul(args, floats(a), floats(b), addend, floats_mut(out));
+        let (a, b, out) = (floats(a), floats(b), floats_mut(out));
+        let &MatmulArgs {
+            batch,
+            rows,
+            cols,
+            inner,
+            ..
+        } = args;
+        for i in 0..batch {
+            let addend = args
+                .addend
+                .map(|(addend, beta)| (&floats(addend)[i * rows * cols..], f64::from(beta)));
+            let out = &mut out[i * rows * cols..][..rows * cols];
+            matrix::matmul(args, &a[i * rows * inner..], &b[i * inner * cols..], addend, out);
+        }
     }
 
     fn adamw(&self, value: Buffer, grad: Buffer, first: Buffer, second: Buffer, step: &AdamwStep) {

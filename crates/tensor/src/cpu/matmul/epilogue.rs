@@ -5,7 +5,8 @@ use std::ops::Range;
 use half::bf16;
 
 use super::kernel::{Rounded, Sums};
-use super::view::{Element, MatrixMut};
+use super::symmetric::store_symmetric;
+use super::view::{Element, MatrixMut, ViewMut};
 use crate::cpu::isa::Isa;
 
 /// What becomes of the product.
@@ -64,7 +65,9 @@ impl Output<'_> {
     /// says whether those that add begin their sums with C instead of adding it to them.
     pub(super) fn direct(&self, rows: &Range<usize>, cols: &Range<usize>, from_c: bool) -> Option<Sums> {
         match self {
-            Self::Matrix(MatrixMut::F32(c), epilogue) if epilogue.alpha == 1.0 && !(from_c && epilogue.accumulate) => {
+            Self::Matrix(MatrixMut::F32(c), epilogue)
+                if epilogue.alpha == 1.0 && (!epilogue.accumulate || c.adds_to_itself() && !from_c) =>
+            {
                 let (first, stride) = c.corner(rows, cols);
                 let add = epilogue.accumulate;
                 Some(Sums { first, stride, add })
@@ -73,16 +76,16 @@ impl Output<'_> {
         }
     }
 
-    /// Where finished sums of these rows and columns may go if rounding them is all that is done with them.
+    /// Where finished sums of these rows and columns may go if microkernels round them.
     pub(super) fn rounded(&self, rows: &Range<usize>, cols: &Range<usize>) -> Option<Rounded> {
         match self {
-            Self::Matrix(MatrixMut::Bf16(c), epilogue) if epilogue.alpha == 1.0 => {
+            Self::Matrix(MatrixMut::Bf16(c), epilogue) => {
                 let (first, stride) = c.corner(rows, cols);
-                let accumulate = epilogue.accumulate;
                 Some(Rounded {
                     first,
                     stride,
-                    accumulate,
+                    alpha: epilogue.alpha,
+                    addend: epilogue.accumulate.then(|| c.addend(rows, cols)),
                 })
             }
             _ => None,
@@ -108,51 +111,103 @@ impl Output<'_> {
                 sums,
                 stride,
             }),
-            Self::Matrix(c, epilogue) => {
-                for (row, sums) in rows.zip(sums.chunks_exact(stride)) {
-                    // SAFETY: the caller's promise.
-                    unsafe { store(isa, *epilogue, sums, c, row, cols.clone()) };
-                }
-            }
-            Self::Symmetric(c, epilogue) => {
-                for (row, sums) in rows.clone().zip(sums.chunks_exact(stride)) {
-                    // SAFETY: the caller's promise.
-                    unsafe { store(isa, *epilogue, sums, c, row, cols.start..cols.end.min(row + 1)) };
-                }
-                for start in (cols.start..cols.end.min(rows.end)).step_by(WIDTH) {
-                    let width = WIDTH.min(cols.end - start);
-                    // SAFETY: nobody stores above the diagonal but who computes what lies below it.
-                    unsafe {
-                        mirror(
-                            isa,
-                            *epilogue,
-                            &sums[start - cols.start..],
-                            stride,
-                            c,
-                            rows.clone(),
-                            start,
-                            width,
-                        );
-                    };
-                }
-            }
+            // SAFETY: the caller's promise.
+            Self::Matrix(c, epilogue) => unsafe { store(isa, *epilogue, (sums, stride), c, rows, cols, Part::All) },
+            // SAFETY: the caller's promise; nobody stores above the diagonal but who computes what lies below it.
+            Self::Symmetric(c, epilogue) => unsafe { store_symmetric(isa, *epilogue, (sums, stride), c, rows, cols) },
         }
     }
 }
 
-/// Stores the part of a row.
+/// Which elements are stored: a part of C on one side of its diagonal, or all.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    All,
+    OnAndBelow,
+    Above,
+}
+
+impl Part {
+    /// Of some columns of a row.
+    #[inline(always)]
+    fn of(self, row: usize, cols: &Range<usize>) -> Range<usize> {
+        match self {
+            Self::All => cols.clone(),
+            Self::OnAndBelow => cols.start..cols.end.min(row + 1),
+            Self::Above => cols.start.max(row + 1)..cols.end,
+        }
+    }
+}
+
+/// Stores rows of sums, so many apart.
 ///
 /// # Safety
-/// Nobody else may touch it meanwhile.
-unsafe fn store(isa: Isa, epilogue: Epilogue, sums: &[f32], c: &MatrixMut<'_>, row: usize, cols: Range<usize>) {
-    if cols.is_empty() {
-        return;
-    }
-    // SAFETY: the caller's promise.
+/// Nobody else may touch that part of C meanwhile.
+pub(super) unsafe fn store(
+    isa: Isa,
+    epilogue: Epilogue,
+    (sums, stride): (&[f32], usize),
+    c: &MatrixMut<'_>,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    part: Part,
+) {
+    // SAFETY: the caller's promise; a level in use is one that the CPU has, see `Product::new` and `store_row`.
     unsafe {
         match c {
-            MatrixMut::F32(c) => store_f32(isa, epilogue, sums, c.row_part(row, cols)),
-            MatrixMut::Bf16(c) => store_bf16(isa, epilogue, sums, c.row_part(row, cols)),
+            MatrixMut::F32(c) => store_in(isa, epilogue, sums, stride, c, rows, cols, part),
+            #[cfg(target_arch = "x86_64")]
+            MatrixMut::Bf16(c) if isa.has_bf16_dot() => store_in_bf16(epilogue, sums, stride, c, rows, cols, part),
+            MatrixMut::Bf16(c) => store_in(isa, epilogue, sums, stride, c, rows, cols, part),
+        }
+    }
+}
+
+/// [`store`] for either type.
+///
+/// # Safety
+/// As [`store`].
+unsafe fn store_in<T: Element>(
+    isa: Isa,
+    epilogue: Epilogue,
+    sums: &[f32],
+    stride: usize,
+    c: &ViewMut<'_, T>,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    part: Part,
+) {
+    isa.vectorize(
+        #[inline(always)]
+        || {
+            store_rows(
+                sums,
+                stride,
+                rows,
+                cols,
+                part,
+                // SAFETY: the caller's promise.
+                #[inline(always)]
+                |sums, row, cols| unsafe { store_each(epilogue, sums, c, row, cols) },
+            );
+        },
+    );
+}
+
+/// Calls `each` with the sums, the row and the columns of what is to be stored of every row.
+#[inline(always)]
+fn store_rows(
+    sums: &[f32],
+    stride: usize,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    part: Part,
+    each: impl Fn(&[f32], usize, Range<usize>),
+) {
+    for (row, sums) in rows.zip(sums.chunks(stride)) {
+        let here = part.of(row, &cols);
+        if !here.is_empty() {
+            each(&sums[here.start - cols.start..here.end - cols.start], row, here);
         }
     }
 }
@@ -162,86 +217,54 @@ pub(crate) fn store_row(isa: Isa, sums: &[f32], c: &mut MatrixMut<'_>) {
     let (rows, cols) = c.shape();
     assert!(isa.is_supported() && rows == 1 && sums.len() >= cols);
     // SAFETY: the view is lent exclusively.
-    unsafe { store(isa, Epilogue::STORE, sums, c, 0, 0..cols) };
+    unsafe { store(isa, Epilogue::STORE, (sums, cols.max(1)), c, 0..1, 0..cols, Part::All) };
 }
 
-/// Columns and rows that [`mirror`] takes at a time.
-const WIDTH: usize = 16;
-
-/// Stores `width` columns of sums, from column `start` on, as the rows of C that they are above the diagonal.
+/// Stores the sums of some columns of a row.
 ///
 /// # Safety
-/// Nobody else may touch those meanwhile.
-unsafe fn mirror(
-    isa: Isa,
+/// Nobody else may touch them meanwhile.
+#[inline(always)]
+unsafe fn store_each<T: Element>(epilogue: Epilogue, sums: &[f32], c: &ViewMut<'_, T>, row: usize, cols: Range<usize>) {
+    let Epilogue { alpha, accumulate } = epilogue;
+    let other = c.other_row(row, cols.clone());
+    // SAFETY: the caller's promise.
+    let c = unsafe { c.row_part(row, cols) };
+    match (accumulate, other) {
+        (false, _) => {
+            for (c, x) in c.iter_mut().zip(sums) {
+                *c = T::from_f32(alpha * x);
+            }
+        }
+        (true, None) => {
+            for (c, x) in c.iter_mut().zip(sums) {
+                *c = T::from_f32(c.to_f32() + alpha * x);
+            }
+        }
+        (true, Some((other, factor))) => {
+            for ((c, x), other) in c.iter_mut().zip(sums).zip(other) {
+                *c = T::from_f32(factor * other.to_f32() + alpha * x);
+            }
+        }
+    }
+}
+
+/// [`store_in`] with the conversion of AVX512-BF16. It rounds as [`Element`] does, and makes numbers too
+/// small for a normal float zero.
+///
+/// # Safety
+/// The CPU has these features. Nobody else may touch that part of C meanwhile.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn store_in_bf16(
     epilogue: Epilogue,
     sums: &[f32],
     stride: usize,
-    c: &MatrixMut<'_>,
+    c: &ViewMut<'_, bf16>,
     rows: Range<usize>,
-    start: usize,
-    width: usize,
+    cols: Range<usize>,
+    part: Part,
 ) {
-    for top in rows.clone().step_by(WIDTH) {
-        let height = WIDTH.min(rows.end - top);
-        let mut square = [[0.0; WIDTH]; WIDTH];
-        for (i, sums) in sums.chunks(stride).skip(top - rows.start).take(height).enumerate() {
-            for (line, &sum) in square.iter_mut().zip(&sums[..width]) {
-                line[i] = sum;
-            }
-        }
-        for (j, line) in (start..start + width).zip(&square) {
-            let from = (j + 1).max(top);
-            if from < top + height {
-                // SAFETY: the caller's promise.
-                unsafe { store(isa, epilogue, &line[from - top..height], c, j, from..top + height) };
-            }
-        }
-    }
-}
-
-fn store_f32(isa: Isa, epilogue: Epilogue, sums: &[f32], c: &mut [f32]) {
-    isa.vectorize(
-        #[inline(always)]
-        || store_each(epilogue, sums, c),
-    );
-}
-
-fn store_bf16(isa: Isa, epilogue: Epilogue, sums: &[f32], c: &mut [bf16]) {
-    #[cfg(target_arch = "x86_64")]
-    if isa.has_bf16_dot() {
-        assert!(sums.len() >= c.len());
-        // SAFETY: a level in use is one that the CPU has, see `Product::new` and `store_row`.
-        return unsafe { store_each_bf16(epilogue, sums, c) };
-    }
-    isa.vectorize(
-        #[inline(always)]
-        || store_each(epilogue, sums, c),
-    );
-}
-
-#[inline(always)]
-fn store_each<T: Element>(epilogue: Epilogue, sums: &[f32], c: &mut [T]) {
-    let Epilogue { alpha, accumulate } = epilogue;
-    if accumulate {
-        for (c, x) in c.iter_mut().zip(sums) {
-            *c = T::from_f32(c.to_f32() + alpha * x);
-        }
-    } else {
-        for (c, x) in c.iter_mut().zip(sums) {
-            *c = T::from_f32(alpha * x);
-        }
-    }
-}
-
-/// [`store_each`] with the conversion of AVX512-BF16. It rounds as [`Element`] does, and makes numbers too small for a
-/// normal float zero.
-///
-/// # Safety
-/// The CPU has these features; there are as many sums as elements.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn store_each_bf16(epilogue: Epilogue, sums: &[f32], c: &mut [bf16]) {
     use std::arch::x86_64::{
         __m256bh, __m256i, __m512bh, __m512i, _mm256_loadu_si256, _mm256_mask_storeu_epi16, _mm256_maskz_loadu_epi16,
         _mm512_add_ps, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh,
@@ -249,34 +272,40 @@ unsafe fn store_each_bf16(epilogue: Epilogue, sums: &[f32], c: &mut [bf16]) {
     };
     use std::mem::transmute;
     let alpha = _mm512_set1_ps(epilogue.alpha);
-    let whole = c.len() / 32 * 32;
-    // SAFETY: all lanes, and in the remainder those inside the mask, are elements of both slices; the transmutations
-    // rename vectors of 512 and 256 bits.
-    unsafe {
-        let (sums, to) = (sums.as_ptr(), c.as_mut_ptr().cast::<i16>());
-        let widen = |x: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)));
-        for start in (0..whole).step_by(32) {
-            let to = to.add(start);
-            let mut low = _mm512_mul_ps(alpha, _mm512_loadu_ps(sums.add(start)));
-            let mut high = _mm512_mul_ps(alpha, _mm512_loadu_ps(sums.add(start + 16)));
-            if epilogue.accumulate {
-                low = _mm512_add_ps(widen(_mm256_loadu_si256(to.cast())), low);
-                high = _mm512_add_ps(widen(_mm256_loadu_si256(to.add(16).cast())), high);
+    let widen = |x: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)));
+    let each = |sums: &[f32], row: usize, cols: Range<usize>| {
+        let (len, rows) = (cols.len(), row..row + 1);
+        let (addend, _, factor) = c.addend(&rows, &cols);
+        let (to, factor) = (c.corner(&rows, &cols).0.cast::<i16>(), _mm512_set1_ps(factor));
+        let (from, addend) = (sums.as_ptr(), addend.cast::<i16>());
+        let whole = len / 32 * 32;
+        // SAFETY: all lanes, and in the remainder those inside the mask, are elements of the sums, of C and of what is added; the
+        // transmutations rename vectors of 512 and 256 bits.
+        unsafe {
+            for start in (0..whole).step_by(32) {
+                let mut low = _mm512_mul_ps(alpha, _mm512_loadu_ps(from.add(start)));
+                let mut high = _mm512_mul_ps(alpha, _mm512_loadu_ps(from.add(start + 16)));
+                if epilogue.accumulate {
+                    let addend = addend.add(start);
+                    let widened = |at| _mm512_mul_ps(factor, widen(_mm256_loadu_si256(addend.add(at).cast())));
+                    (low, high) = (_mm512_add_ps(widened(0), low), _mm512_add_ps(widened(16), high));
+                }
+                let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+                _mm512_storeu_si512(to.add(start).cast(), rounded);
             }
-            let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-            _mm512_storeu_si512(to.cast(), rounded);
-        }
-        for start in (whole..c.len()).step_by(16) {
-            let mask = (0xffff_u32 >> 16_usize.saturating_sub(c.len() - start)) as u16;
-            let to = to.add(start);
-            let mut x = _mm512_mul_ps(alpha, _mm512_maskz_loadu_ps(mask, sums.add(start)));
-            if epilogue.accumulate {
-                x = _mm512_add_ps(widen(_mm256_maskz_loadu_epi16(mask, to)), x);
+            for start in (whole..len).step_by(16) {
+                let mask = (0xffff_u32 >> 16_usize.saturating_sub(len - start)) as u16;
+                let mut x = _mm512_mul_ps(alpha, _mm512_maskz_loadu_ps(mask, from.add(start)));
+                if epilogue.accumulate {
+                    let addend = widen(_mm256_maskz_loadu_epi16(mask, addend.add(start)));
+                    x = _mm512_add_ps(_mm512_mul_ps(factor, addend), x);
+                }
+                let rounded = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x));
+                _mm256_mask_storeu_epi16(to.add(start), mask, rounded);
             }
-            let rounded = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x));
-            _mm256_mask_storeu_epi16(to, mask, rounded);
         }
-    }
+    };
+    store_rows(sums, stride, rows, cols, part, each);
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -294,8 +323,11 @@ mod tests {
             for (alpha, accumulate) in [(1.0, false), (-0.75, false), (1.0, true)] {
                 let epilogue = Epilogue { alpha, accumulate };
                 let (mut found, mut expected) = (old.clone(), old.clone());
-                store_bf16(Isa::Avx512Bf16, epilogue, &sums, &mut found[..len]);
-                store_bf16(Isa::Avx512, epilogue, &sums, &mut expected[..len]);
+                for (isa, c) in [(Isa::Avx512Bf16, &mut found), (Isa::Avx512, &mut expected)] {
+                    let c = ViewMut::row_major(&mut c[..len], 1, len).into();
+                    // SAFETY: the view is lent exclusively.
+                    unsafe { store(isa, epilogue, (&sums, sums.len()), &c, 0..1, 0..len, Part::All) };
+                }
                 for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                     let (found, expected) = (found.to_f32(), expected.to_f32());
                     let same = found.to_bits() == expected.to_bits();

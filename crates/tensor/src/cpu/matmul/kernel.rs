@@ -72,15 +72,28 @@ pub(super) struct Sums {
     pub(super) add: bool,
 }
 
-/// A bf16 C that finished sums are rounded to.
+/// A bf16 C that finished sums are rounded to: `C = alpha · sums (+ addend)`.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Rounded {
     pub(super) first: *mut bf16,
     /// From one row to the next.
     pub(super) stride: usize,
-    /// Whether they are added to it.
-    pub(super) accumulate: bool,
+    pub(super) alpha: f32,
+    /// The first element of what they are added to, which may be C itself, the distance between its rows, and its factor.
+    pub(super) addend: Option<(*const bf16, usize, f32)>,
+}
+
+impl Rounded {
+    /// So many columns further on.
+    pub(super) fn right(self, columns: usize) -> Self {
+        let addend = self.addend;
+        Self {
+            first: self.first.wrapping_add(columns),
+            addend: addend.map(|(first, stride, factor)| (first.wrapping_add(columns), stride, factor)),
+            ..self
+        }
+    }
 }
 
 /// As [`Micro`], for rows of A that lie as many units apart as stands beside A. With a last argument, which only kernels of

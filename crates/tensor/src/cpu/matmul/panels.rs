@@ -109,10 +109,7 @@ impl Panels<'_> {
             let strided = |a: *const u32, row: usize| {
                 for (panel, (b, first)) in columns.clone().enumerate() {
                     let sums = Sums { first, stride, add };
-                    let c = c.map(|c| Rounded {
-                        first: c.first.wrapping_add(panel * nr),
-                        ..c
-                    });
+                    let c = c.map(|c| c.right(panel * nr));
                     // SAFETY: see below.
                     unsafe { kernel.strided[height - 1](units.len(), (a, row), b, sums, c) };
                 }

@@ -11,6 +11,7 @@ use super::micros::in_place;
 use super::pack::{Encoding, pack_panels, pack_rows};
 use super::panels::{Left, Lines, Panels};
 use super::slabs::Slab;
+use super::symmetric::SIDE;
 use super::{MatrixRef, Precision, Rhs, TileScratch, panel_stride, prepare, single};
 use crate::cpu::isa::Isa;
 
@@ -109,6 +110,24 @@ impl<'a> Product<'a> {
         }
     }
 
+    /// How many tiles there are.
+    pub(super) fn tiles(&self) -> usize {
+        let (rows, cols) = self.tile_shape();
+        self.m.div_ceil(rows) * self.n.div_ceil(cols)
+    }
+
+    /// Computes a tile by its number: row by row of tiles.
+    ///
+    /// # Safety
+    /// Nobody else may compute it meanwhile, nor touch C.
+    pub(super) unsafe fn tile_of(&self, number: usize, scratch: &mut TileScratch) {
+        let (rows, cols) = self.tile_shape();
+        let across = self.n.div_ceil(cols);
+        let (top, left) = (number / across * rows, number % across * cols);
+        // SAFETY: the caller's promise; tiles are disjoint.
+        unsafe { self.tile(top..self.m.min(top + rows), left..self.n.min(left + cols), scratch) };
+    }
+
     /// Computes one tile of C. `cols` begins at a panel of B, and the tile has at
     /// most `MAX_ROWS` × `MAX_COLS`.
     ///
@@ -161,6 +180,11 @@ impl<'a> Product<'a> {
         }
         let (block, in_place) = (k_block(all, kernel), self.in_place());
         let mut session = Session::new(kernel);
+        // Symmetric products are stored in squares.
+        let together = match self.output {
+            Output::Symmetric(..) => kernel.mr * (1..=SIDE).find(|i| (i * kernel.mr).is_multiple_of(SIDE)).unwrap_or(1),
+            _ => kernel.mr,
+        };
         for start in units.clone().step_by(block) {
             let count = block.min(units.end - start);
             let last = start + count == all;
@@ -214,8 +238,9 @@ impl<'a> Product<'a> {
                 }
                 // Sums of a single block go to the output at once: all bands use the same memory, which stays in the
                 // nearest cache.
-                let from = if last && start == 0 { 0 } else { top };
-                let sums = &mut acc[from * stride..(from + band.len()) * stride];
+                let group = top / together * together;
+                let base = if last && start == 0 { group } else { 0 };
+                let sums = &mut acc[(top - base) * stride..(top - base + band.len()) * stride];
                 let direct = (last && start == 0 && stride == cols.len())
                     .then(|| self.output.direct(&in_c, cols, kernel.tiles.is_some()))
                     .flatten();
@@ -256,8 +281,9 @@ impl<'a> Product<'a> {
                 // SAFETY: `Product::new` checked the level; the sums have these rows of `stride`, and that part of C is the
                 // caller's.
                 unsafe { panels.multiply(&mut session, kernel, (band.len(), width), to, rounded) };
-                if last && !taken {
-                    finish(in_c, sums);
+                if last && !taken && (band.end.is_multiple_of(together) || band.end == rows.len()) {
+                    let sums = &mut acc[(group - base) * stride..(band.end - base) * stride];
+                    finish(rows.start + group..in_c.end, sums);
                 }
             }
         }

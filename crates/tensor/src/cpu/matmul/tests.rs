@@ -94,6 +94,8 @@ struct Case {
     c_bf16: bool,
     packed: Option<Precision>,
     epilogue: Epilogue,
+    /// What is added is this multiple of `c`, and C stands elsewhere.
+    elsewhere: Option<f32>,
 }
 
 /// `A · B` as `case` says, on row-major A and B; C is widened to f32.
@@ -122,13 +124,19 @@ fn product(pool: &Pool, case: Case, (m, n, k): (usize, usize, usize), a: &[f32],
         Rhs::Plain(b)
     };
     if case.c_bf16 {
-        let mut c = round(c);
-        let view = ViewMut::row_major(&mut c, m, n);
+        let (before, mut c) = (round(c), round(c));
+        let mut view = ViewMut::row_major(&mut c, m, n);
+        if let Some(factor) = case.elsewhere {
+            view = view.adding(View::row_major(&before, m, n), factor);
+        }
         matmul(pool, case.isa, a, b, view, case.epilogue);
         widen(&c)
     } else {
-        let mut c = c.to_vec();
-        let view = ViewMut::row_major(&mut c, m, n);
+        let (before, mut c) = (c, c.to_vec());
+        let mut view = ViewMut::row_major(&mut c, m, n);
+        if let Some(factor) = case.elsewhere {
+            view = view.adding(View::row_major(before, m, n), factor);
+        }
         matmul(pool, case.isa, a, b, view, case.epilogue);
         c
     }
@@ -149,12 +157,23 @@ fn check_shape(pool: &Pool, isa: Isa, shape: (usize, usize, usize), all: bool) {
     ];
     let mut number = 0;
     let epilogues = [
-        Epilogue::STORE,
-        Epilogue::ADD,
-        Epilogue {
-            alpha: -0.75,
-            accumulate: true,
-        },
+        (Epilogue::STORE, None),
+        (Epilogue::ADD, None),
+        (
+            Epilogue {
+                alpha: -0.75,
+                accumulate: true,
+            },
+            None,
+        ),
+        (
+            Epilogue {
+                alpha: -0.75,
+                accumulate: true,
+            },
+            Some(-22.5),
+        ),
+        (Epilogue::ADD, Some(1.0)),
     ];
     for (a_layout, b_layout) in [
         (ByRows, ByRows),
@@ -165,7 +184,7 @@ fn check_shape(pool: &Pool, isa: Isa, shape: (usize, usize, usize), all: bool) {
     ] {
         for flags in 0..8 {
             for packed in [None, Some(Precision::F32), Some(Precision::Bf16)] {
-                for epilogue in epilogues {
+                for (epilogue, elsewhere) in epilogues {
                     number += 1;
                     if !all && number % 17 != m % 17 {
                         continue;
@@ -179,6 +198,7 @@ fn check_shape(pool: &Pool, isa: Isa, shape: (usize, usize, usize), all: bool) {
                         c_bf16: flags & 4 != 0,
                         packed,
                         epilogue,
+                        elsewhere,
                     };
                     let bf16_product = packed == Some(Precision::Bf16);
                     let exact = match (case.a_bf16 || bf16_product, case.b_bf16 || bf16_product) {
@@ -190,7 +210,8 @@ fn check_shape(pool: &Pool, isa: Isa, shape: (usize, usize, usize), all: bool) {
                     let found = product(pool, case, shape, &a, &b, &c);
                     let before = if case.c_bf16 { &c_rounded } else { &c };
                     for (i, (&found, &(sum, size))) in found.iter().zip(exact).enumerate() {
-                        let old = f64::from(before[i]) * f64::from(u8::from(epilogue.accumulate));
+                        let factor = f64::from(elsewhere.unwrap_or(1.0));
+                        let old = f64::from(before[i]) * factor * f64::from(u8::from(epilogue.accumulate));
                         let alpha = f64::from(epilogue.alpha);
                         let expected = alpha * sum + old;
                         let size = alpha.abs() * size + old.abs();
@@ -256,6 +277,7 @@ fn plain_case(isa: Isa, bf16: bool) -> Case {
         c_bf16: false,
         packed: None,
         epilogue: Epilogue::STORE,
+        elsewhere: None,
     }
 }
 

@@ -139,7 +139,17 @@ pub(crate) struct ViewMut<'a, T> {
     row_stride: usize,
     rows: usize,
     cols: usize,
+    addend: Addend<'a, T>,
     memory: PhantomData<&'a mut [T]>,
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+enum Addend<'a, T> {
+    /// What stands in the matrix itself.
+    Itself,
+    /// A multiple of another one.
+    Other(View<'a, T>, f32),
 }
 
 // SAFETY: it stands for an exclusive borrow of the elements; `row_part` makes its
@@ -148,7 +158,7 @@ unsafe impl<T: Send> Sync for ViewMut<'_, T> {}
 // SAFETY: as for `&mut [T]`.
 unsafe impl<T: Send> Send for ViewMut<'_, T> {}
 
-impl<'a, T> ViewMut<'a, T> {
+impl<'a, T: Copy> ViewMut<'a, T> {
     /// A matrix whose rows lie one after the other.
     ///
     /// # Panics
@@ -169,7 +179,70 @@ impl<'a, T> ViewMut<'a, T> {
             row_stride,
             rows,
             cols,
+            addend: Addend::Itself,
             memory: PhantomData,
+        }
+    }
+
+    /// The same matrix, to which `factor · addend` is added where what stands in it would be.
+    ///
+    /// # Panics
+    /// If shapes differ or the addend's rows are not contiguous.
+    #[must_use]
+    pub(crate) fn adding(self, addend: View<'a, T>, factor: f32) -> Self {
+        assert!((addend.rows, addend.cols) == (self.rows, self.cols) && addend.col_stride == 1);
+        Self {
+            addend: Addend::Other(addend, factor),
+            ..self
+        }
+    }
+
+    /// Some of its rows.
+    ///
+    /// # Panics
+    /// If it has not so many.
+    pub(super) fn rows(&self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.rows);
+        Self {
+            data: self.data.wrapping_add(rows.start * self.row_stride),
+            rows: rows.len(),
+            addend: match self.addend {
+                Addend::Itself => Addend::Itself,
+                Addend::Other(other, factor) => Addend::Other(other.part(rows, 0..self.cols), factor),
+            },
+            ..*self
+        }
+    }
+
+    /// Whether what stands in the matrix is what a product is added to.
+    pub(super) fn adds_to_itself(&self) -> bool {
+        matches!(self.addend, Addend::Itself)
+    }
+
+    /// The first element of these rows and columns of what a product is added to, the distance between rows, and the factor.
+    ///
+    /// # Panics
+    /// As [`ViewMut::corner`].
+    pub(super) fn addend(&self, rows: &Range<usize>, cols: &Range<usize>) -> (*const T, usize, f32) {
+        let (first, stride) = self.corner(rows, cols);
+        match &self.addend {
+            Addend::Itself => (first, stride, 1.0),
+            Addend::Other(other, factor) => {
+                let first = &other.data[rows.start * other.row_stride + cols.start..];
+                (first.as_ptr(), other.row_stride, *factor)
+            }
+        }
+    }
+
+    /// Columns `cols` of one row of another matrix that a product is added to, and its factor.
+    #[inline(always)]
+    pub(super) fn other_row(&self, row: usize, cols: Range<usize>) -> Option<(&[T], f32)> {
+        match &self.addend {
+            Addend::Itself => None,
+            Addend::Other(other, factor) => {
+                let start = row * other.row_stride;
+                Some((&other.data[start + cols.start..start + cols.end], *factor))
+            }
         }
     }
 
@@ -287,6 +360,14 @@ impl MatrixMut<'_> {
         match self {
             Self::F32(view) => (view.rows, view.cols),
             Self::Bf16(view) => (view.rows, view.cols),
+        }
+    }
+
+    /// Some of its rows.
+    pub(super) fn rows(&self, rows: Range<usize>) -> Self {
+        match self {
+            Self::F32(view) => Self::F32(view.rows(rows)),
+            Self::Bf16(view) => Self::Bf16(view.rows(rows)),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::arch::x86_64::{
     __m256i, __m512, __m512bh, __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_loadu_si256, _mm512_add_ps,
     _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
-    _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_slli_epi32,
-    _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 use std::mem::transmute;
 
@@ -107,6 +107,9 @@ unsafe fn strided_bf16<const HEIGHT: usize>(
         if let Some(c) = c {
             for row in 0..HEIGHT {
                 _mm_prefetch::<_MM_HINT_T0>(c.first.wrapping_add(row * c.stride).cast());
+                if let Some((first, stride, _)) = c.addend {
+                    _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(row * stride).cast());
+                }
             }
             let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b, b);
             round(&sum, sums, c);
@@ -191,6 +194,7 @@ unsafe fn sums_bf16<const HEIGHT: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 unsafe fn round(sum: &[[__m512; 2]], sums: Sums, c: Rounded) {
     let widen = |x: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)));
+    let alpha = _mm512_set1_ps(c.alpha);
     for (row, &[mut low, mut high]) in sum.iter().enumerate() {
         // SAFETY: inside the rows of the sums and of C; the transmute renames a vector of 512 bits.
         unsafe {
@@ -199,13 +203,14 @@ unsafe fn round(sum: &[[__m512; 2]], sums: Sums, c: Rounded) {
                 low = _mm512_add_ps(_mm512_loadu_ps(before), low);
                 high = _mm512_add_ps(_mm512_loadu_ps(before.add(16)), high);
             }
-            let c_row = c.first.add(row * c.stride);
-            if c.accumulate {
-                low = _mm512_add_ps(widen(_mm256_loadu_si256(c_row.cast())), low);
-                high = _mm512_add_ps(widen(_mm256_loadu_si256(c_row.add(16).cast())), high);
+            (low, high) = (_mm512_mul_ps(alpha, low), _mm512_mul_ps(alpha, high));
+            if let Some((first, stride, factor)) = c.addend {
+                let (addend, factor) = (first.add(row * stride), _mm512_set1_ps(factor));
+                let widened = |at| _mm512_mul_ps(factor, widen(_mm256_loadu_si256(addend.add(at).cast())));
+                (low, high) = (_mm512_add_ps(widened(0), low), _mm512_add_ps(widened(16), high));
             }
             let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
-            _mm512_storeu_si512(c_row.cast(), rounded);
+            _mm512_storeu_si512(c.first.add(row * c.stride).cast(), rounded);
         }
     }
 }

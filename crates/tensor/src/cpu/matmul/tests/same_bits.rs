@@ -146,10 +146,10 @@ fn slabs_and_regions_change_no_bits() {
     }
 }
 
-/// Muon's Gram matrices.
+/// Muon's Gram matrices, one or several at a time, and what is added to them, which need not be symmetric.
 #[test]
 fn half_of_a_symmetric_product_gives_the_bits_of_the_whole() {
-    let pool = Pool::new(3).unwrap();
+    let pools = [1, 3].map(|threads| Pool::new(threads).unwrap());
     for (m, k) in [
         (0, 3),
         (3, 0),
@@ -161,23 +161,63 @@ fn half_of_a_symmetric_product_gives_the_bits_of_the_whole() {
         (500, 150),
         (650, 170),
     ] {
-        let (a, c) = (random(m * k, 18), random(m * m, 19));
-        for isa in Isa::supported() {
-            for layout in [Layout::ByRows, Layout::ByColumns] {
-                let a = arrange(&a, m, k, layout);
-                let (a16, c16) = (round(&a), round(&c));
-                for epilogue in [Epilogue::STORE, Epilogue::ADD] {
-                    let (mut whole, mut half) = (c.clone(), c.clone());
-                    let a = view(&a, m, k, layout);
-                    matmul(&pool, isa, a, a.t(), ViewMut::row_major(&mut whole, m, m), epilogue);
-                    matmul_by_own_transposition(&pool, isa, a, ViewMut::row_major(&mut half, m, m), epilogue);
-                    assert!(bits(&half) == bits(&whole), "{m} {k} {isa:?} {layout:?} {epilogue:?}");
-
-                    let (mut whole, mut half) = (c16.clone(), c16.clone());
-                    let a = view(&a16, m, k, layout);
-                    matmul(&pool, isa, a, a.t(), ViewMut::row_major(&mut whole, m, m), epilogue);
-                    matmul_by_own_transposition(&pool, isa, a, ViewMut::row_major(&mut half, m, m), epilogue);
-                    assert!(half == whole, "bf16 {m} {k} {isa:?} {layout:?} {epilogue:?}");
+        for batch in [1, 3] {
+            let (a, c, addend) = (
+                random(batch * m * k, 18),
+                random(batch * m * m, 19),
+                random(batch * m * m, 20),
+            );
+            let (a16, c16, addend16) = (round(&a), round(&c), round(&addend));
+            for (isa, bf16) in Isa::supported().flat_map(|isa| [(isa, false), (isa, true)]) {
+                for (epilogue, factor) in [
+                    (Epilogue::STORE, None),
+                    (Epilogue::ADD, None),
+                    (
+                        Epilogue {
+                            alpha: 0.5,
+                            accumulate: true,
+                        },
+                        Some(-3.0),
+                    ),
+                ] {
+                    for layout in [Layout::ByRows, Layout::ByColumns] {
+                        let operands = |index: usize| -> (MatrixRef<'_>, MatrixRef<'_>) {
+                            if bf16 {
+                                let a = view(&a16[index * m * k..][..m * k], m, k, layout);
+                                (a.into(), a.t().into())
+                            } else {
+                                let a = view(&a[index * m * k..][..m * k], m, k, layout);
+                                (a.into(), a.t().into())
+                            }
+                        };
+                        let run = |pool: &Pool, half: bool| {
+                            if bf16 {
+                                let mut c = c16.clone();
+                                let mut out = ViewMut::row_major(&mut c, batch * m, m);
+                                if let Some(factor) = factor {
+                                    out = out.adding(View::row_major(&addend16, batch * m, m), factor);
+                                }
+                                matmul_batch(pool, isa, batch, &operands, half, out, epilogue);
+                                bits(&widen(&c))
+                            } else {
+                                let mut c = c.clone();
+                                let mut out = ViewMut::row_major(&mut c, batch * m, m);
+                                if let Some(factor) = factor {
+                                    out = out.adding(View::row_major(&addend, batch * m, m), factor);
+                                }
+                                matmul_batch(pool, isa, batch, &operands, half, out, epilogue);
+                                bits(&c)
+                            }
+                        };
+                        let whole = run(&pools[0], false);
+                        for (pool, half) in [(&pools[0], true), (&pools[1], true), (&pools[1], false)] {
+                            let same = run(pool, half) == whole;
+                            assert!(
+                                same,
+                                "{batch} {m} {k} {isa:?} {bf16} {layout:?} {epilogue:?} {factor:?} {half}"
+                            );
+                        }
+                    }
                 }
             }
         }
