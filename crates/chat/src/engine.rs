@@ -139,6 +139,7 @@ impl<'a> Engine<'a> {
                 max_tokens: options.max_tokens,
                 sampling: options.sampling,
                 stream: (prompt * samples) as u64,
+                likelihoods: None,
             })?;
         }
         Ok(Replies {

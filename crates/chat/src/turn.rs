@@ -9,6 +9,7 @@ use ferrochat_tokenizer::Tokenizer;
 use ferrochat_tools::calculate;
 
 use crate::conversation::{Message, Part, PartKind, Role, text_of};
+use crate::likelihood::Likelihood;
 use crate::render::Marks;
 use crate::utf8::Utf8Stream;
 
@@ -26,7 +27,7 @@ pub enum Stopped {
 }
 
 /// What one step adds to a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Delta {
     /// Which reply, counted through all prompts and samples.
     pub row: usize,
@@ -38,6 +39,8 @@ pub struct Delta {
     pub text: String,
     /// What the text is part of.
     pub kind: PartKind,
+    /// How likely the model found the token, where that was asked and the model chose it.
+    pub likelihood: Option<Likelihood>,
     /// Set on the last of a reply.
     pub stopped: Option<Stopped>,
 }
@@ -241,6 +244,7 @@ impl<'a> Turn<'a> {
             sampled,
             text,
             kind,
+            likelihood: None,
             stopped: self.stopped,
         }
     }

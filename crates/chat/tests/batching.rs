@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use common::{cpu, model, prompts, tokenizer};
 use ferrochat_chat::{Batcher, Engine, Reply, ReplyOptions, Request, RequestId, Stopped};
-use ferrochat_model::{Gpt, Rng, Sampling};
+use ferrochat_model::{Decoder, Gpt, Rng, Sampling};
 use ferrochat_tensor::{CpuOptions, DType, Device, Graph};
 use ferrochat_tokenizer::Tokenizer;
 
@@ -19,6 +19,7 @@ fn request(prompt: &[u32], samples: usize, max_tokens: usize, sampling: Sampling
         max_tokens,
         sampling,
         stream: 0,
+        likelihoods: None,
     }
 }
 
@@ -305,4 +306,54 @@ fn impossible_requests_are_refused_and_nothing_else_suffers() {
     assert_eq!(batcher.step(), []);
     let id = batcher.submit(fine).unwrap();
     assert_eq!(batcher.step()[0].id, id);
+}
+
+/// Said beside others, each token is as likely as to a model that reads all before it.
+#[test]
+fn likelihoods_are_those_of_the_model_and_change_nothing() {
+    let tokenizer = tokenizer();
+    let options = CpuOptions {
+        dtype: Some(DType::F32),
+        ..CpuOptions::default()
+    };
+    let gpt = model(&Device::cpu(&options).unwrap(), tokenizer.vocab_size());
+    let engine = Engine::new(&gpt, &tokenizer).unwrap();
+    let texts = prompts(&tokenizer, &[5, 20, 7]);
+    let mut batcher = Batcher::new(&engine, 4);
+    for (index, text) in texts.iter().enumerate() {
+        let mut request = request(text, 2, 12, Sampling::default());
+        request.likelihoods = [Some(0), None, Some(3)][index];
+        batcher.submit(request).unwrap();
+    }
+    let mut read: HashMap<(RequestId, usize), Vec<i32>> = HashMap::new();
+    let (mut told, mut decoder) = (0, Decoder::new(&gpt));
+    while !batcher.is_idle() {
+        for event in batcher.step() {
+            let index = event.id.0 as usize;
+            let so_far = read
+                .entry((event.id, event.delta.row))
+                .or_insert_with(|| texts[index].iter().map(|&id| id as i32).collect());
+            if let Some(said) = &event.delta.likelihood {
+                let logits = decoder.prefill(&[so_far]).unwrap().logits(0);
+                let mass = |logit: &f32| f64::from(*logit).exp();
+                let id = event.delta.id.unwrap() as usize;
+                let expected = (mass(&logits[id]) / logits.iter().map(mass).sum::<f64>()).ln();
+                assert!((f64::from(said.logprob) - expected).abs() < 1e-4, "{said:?} {expected}");
+                assert_eq!(said.likeliest.len(), [0, 0, 3][index]);
+                assert!(
+                    said.likeliest
+                        .iter()
+                        .all(|&(_, logprob)| logprob <= said.likeliest[0].1)
+                );
+                told += 1;
+            }
+            assert!(index != 1 || event.delta.likelihood.is_none(), "nobody asked");
+            so_far.extend(event.delta.id.map(|id| id as i32));
+            if let Some(reply) = event.reply {
+                let alone = alone(&gpt, &tokenizer, &request(&texts[index], 2, 12, Sampling::default()));
+                assert_eq!(reply, alone[event.delta.row]);
+            }
+        }
+    }
+    assert!(told > 20, "{told} tokens");
 }

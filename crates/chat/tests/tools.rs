@@ -28,6 +28,7 @@ fn requests(tokenizer: &Tokenizer) -> Vec<Request> {
             ..Sampling::default()
         },
         stream: 0,
+        likelihoods: None,
     };
     texts.into_iter().enumerate().map(request).collect()
 }

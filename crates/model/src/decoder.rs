@@ -68,7 +68,15 @@ impl Prompts {
     /// # Panics
     /// If there is no such prompt.
     pub fn logits(&self, index: usize) -> Vec<f32> {
-        row_of(self.logits.as_ref(), index)
+        self.logits_of(&[index]).remove(0)
+    }
+
+    /// The same after several prompts, with one download.
+    ///
+    /// # Panics
+    /// If there is no such prompt.
+    pub fn logits_of(&self, indices: &[usize]) -> Vec<Vec<f32>> {
+        rows_of(self.logits.as_ref(), indices)
     }
 }
 
@@ -80,10 +88,10 @@ fn choose(logits: Option<&Tensor>, choices: &[Choice]) -> Vec<i32> {
     logits.device().choose(logits, choices)
 }
 
-fn row_of(logits: Option<&Tensor>, row: usize) -> Vec<f32> {
+fn rows_of(logits: Option<&Tensor>, rows: &[usize]) -> Vec<Vec<f32>> {
     let logits = logits.expect("a row has logits once a token was pushed");
-    let vocab = logits.shape().last();
-    logits.download()[row * vocab..][..vocab].to_vec()
+    let (all, vocab) = (logits.download(), logits.shape().last());
+    rows.iter().map(|row| all[row * vocab..][..vocab].to_vec()).collect()
 }
 
 impl<'a> Decoder<'a> {
@@ -209,7 +217,15 @@ impl<'a> Decoder<'a> {
     /// # Panics
     /// If there is no such row.
     pub fn logits(&self, row: usize) -> Vec<f32> {
-        row_of(self.logits.as_ref(), row)
+        self.logits_of(&[row]).remove(0)
+    }
+
+    /// The same of several rows, with one download.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn logits_of(&self, rows: &[usize]) -> Vec<Vec<f32>> {
+        rows_of(self.logits.as_ref(), rows)
     }
 
     /// Removes a row; the last one takes its number.

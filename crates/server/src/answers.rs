@@ -8,12 +8,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use ferrochat_chat::{Batcher, Delta, Engine, Event, PartKind, Request, RequestId, Stopped};
+use ferrochat_tokenizer::Tokenizer;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::ApiError;
 use crate::response::Finish;
 use crate::stops::StopWatch;
+use crate::words::{Word, Words};
 
 /// How often an idle model looks whether the server is to end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -37,6 +39,8 @@ pub(crate) enum News {
         choice: usize,
         kind: PartKind,
         text: String,
+        /// The tokens of it, where their probabilities are asked for.
+        words: Vec<Word>,
     },
     /// An answer is complete, with so many tokens.
     Finished {
@@ -66,6 +70,7 @@ pub(crate) struct Status {
 /// One answer of a job.
 struct Answer {
     watch: StopWatch,
+    words: Words,
     tokens: usize,
     finished: bool,
 }
@@ -78,6 +83,7 @@ struct Open {
 /// Answers until `stop` says so; then no new request is taken, those in progress may go on for `grace`.
 pub(crate) fn answer(
     engine: &Engine,
+    tokenizer: &Tokenizer,
     at_once: usize,
     jobs: &Receiver<Job>,
     status: &Status,
@@ -86,6 +92,7 @@ pub(crate) fn answer(
 ) {
     let mut desk = Desk {
         batcher: Batcher::new(engine, at_once),
+        tokenizer,
         open: BTreeMap::new(),
         status,
     };
@@ -121,6 +128,7 @@ pub(crate) fn answer(
 
 struct Desk<'a> {
     batcher: Batcher<'a>,
+    tokenizer: &'a Tokenizer,
     open: BTreeMap<RequestId, Open>,
     status: &'a Status,
 }
@@ -134,6 +142,7 @@ impl Desk<'_> {
         let answers = (0..job.request.samples)
             .map(|_| Answer {
                 watch: StopWatch::new(&job.stops),
+                words: Words::default(),
                 tokens: 0,
                 finished: false,
             })
@@ -189,6 +198,9 @@ impl Desk<'_> {
             self.status
                 .tokens
                 .fetch_add(usize::from(delta.id.is_some()), Ordering::Relaxed);
+            if open.job.request.likelihoods.is_some() {
+                open.answers[delta.row].words.push(&delta, self.tokenizer);
+            }
             open.write(&delta);
             if open.answers.iter().all(|answer| answer.finished) {
                 self.open.remove(&id);
@@ -209,6 +221,28 @@ impl Job {
     }
 }
 
+impl Answer {
+    /// Tells of so much text; `last` if no more follows it.
+    fn show(&mut self, job: &Job, choice: usize, text: String, last: bool) {
+        let words = self.words.show(text.len(), last);
+        if !text.is_empty() || !words.is_empty() {
+            let kind = PartKind::Text;
+            job.tell(News::Piece {
+                choice,
+                kind,
+                text,
+                words,
+            });
+        }
+    }
+
+    /// Tells of what was held back.
+    fn show_all(&mut self, job: &Job, choice: usize) {
+        let text = self.watch.finish();
+        self.show(job, choice, text, true);
+    }
+}
+
 impl Open {
     fn write(&mut self, delta: &Delta) {
         let choice = delta.row;
@@ -224,25 +258,25 @@ impl Open {
             return;
         }
         answer.tokens += usize::from(delta.id.is_some());
-        let (job, tell) = (&self.job, |kind, text: String| {
-            if !text.is_empty() {
-                self.job.tell(News::Piece { choice, kind, text });
-            }
-        });
-        let (mut finish, watch) = (None, &mut answer.watch);
+        let (job, mut finish) = (&self.job, None);
         if delta.kind == PartKind::Text {
-            let (ready, found) = watch.push(&delta.text);
-            tell(PartKind::Text, ready);
+            let (ready, found) = answer.watch.push(&delta.text);
+            answer.show(job, choice, ready, found);
             finish = found.then_some(Finish::Stop);
         } else if !delta.text.is_empty() {
             // No stop string reaches across a tool call.
-            tell(PartKind::Text, watch.finish());
-            tell(delta.kind, delta.text.clone());
+            answer.show_all(job, choice);
+            job.tell(News::Piece {
+                choice,
+                kind: delta.kind,
+                text: delta.text.clone(),
+                words: Vec::new(),
+            });
         }
         if finish.is_none()
             && let Some(stopped) = delta.stopped
         {
-            tell(PartKind::Text, watch.finish());
+            answer.show_all(job, choice);
             finish = Some(match stopped {
                 Stopped::End(_) => Finish::Stop,
                 _ => Finish::Length,
@@ -264,14 +298,7 @@ impl Open {
                 continue;
             }
             answer.finished = true;
-            let text = answer.watch.finish();
-            if !text.is_empty() {
-                self.job.tell(News::Piece {
-                    choice,
-                    kind: PartKind::Text,
-                    text,
-                });
-            }
+            answer.show_all(&self.job, choice);
             self.job.tell(News::Finished {
                 choice,
                 finish,
@@ -296,6 +323,7 @@ mod tests {
         let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
         let answer = || Answer {
             watch: StopWatch::new(&stops),
+            words: Words::default(),
             tokens: 0,
             finished: false,
         };
@@ -307,6 +335,7 @@ mod tests {
                 max_tokens: 9,
                 sampling: Sampling::greedy(),
                 stream: 0,
+                likelihoods: None,
             },
             stops,
             deadline: Instant::now(),
@@ -323,6 +352,7 @@ mod tests {
             sampled: true,
             text: text.to_owned(),
             kind,
+            likelihood: None,
             stopped,
         }
     }
@@ -331,7 +361,7 @@ mod tests {
         let mut told = Vec::new();
         while let Ok(news) = news.try_recv() {
             told.push(match news {
-                News::Piece { choice, kind, text } => format!("{choice} {} {text}", kind.name()),
+                News::Piece { choice, kind, text, .. } => format!("{choice} {} {text}", kind.name()),
                 News::Finished { choice, finish, tokens } => format!("{choice} {finish:?} {tokens}"),
                 News::Failed(error) => error.message,
             });

@@ -165,7 +165,15 @@ async fn whole(
     let mut usage = Usage { prompt, completion: 0 };
     while let Some(news) = news.recv().await {
         match news {
-            News::Piece { choice, kind, text } => choices[choice].push(kind, &text),
+            News::Piece {
+                choice,
+                kind,
+                text,
+                words,
+            } => {
+                choices[choice].push(kind, &text);
+                choices[choice].words.extend(words);
+            }
             News::Finished { choice, finish, tokens } => {
                 choices[choice].finish = Some(finish);
                 usage.completion += tokens;
@@ -242,6 +250,7 @@ impl App {
                 max_tokens: asked.max_tokens,
                 sampling: asked.sampling,
                 stream: 0,
+                likelihoods: asked.logprobs,
             },
             stops: asked.stops,
             deadline: Instant::now() + self.options.limits.answer_time,

@@ -22,6 +22,7 @@ mod response;
 mod server;
 mod stops;
 mod stream;
+mod words;
 
 use std::time::Duration;
 

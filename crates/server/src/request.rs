@@ -15,6 +15,9 @@ use crate::{Defaults, Limits};
 /// Tokens of a continuation where a request does not say, as OpenAI has it.
 const CONTINUATION_TOKENS: usize = 16;
 
+/// Of the likeliest tokens beside a token of the answer.
+const MOST_LOGPROBS: usize = 20;
+
 /// What the model is to go on with.
 #[derive(Debug)]
 pub(crate) enum Subject {
@@ -35,6 +38,8 @@ pub(crate) struct Asked {
     pub(crate) max_tokens: usize,
     pub(crate) sampling: Sampling,
     pub(crate) stops: Vec<String>,
+    /// Whether probabilities of tokens are wanted, and beside each so many of the likeliest.
+    pub(crate) logprobs: Option<usize>,
 }
 
 impl Asked {
@@ -81,6 +86,10 @@ impl Asked {
                 seed: fields.seed()?.unwrap_or_else(|| RandomState::new().hash_one(0)),
             },
             stops: fields.stops(limits.stops)?,
+            logprobs: match form {
+                Form::Chat => fields.chat_logprobs()?,
+                Form::Text => fields.text_logprobs()?,
+            },
         })
     }
 }
@@ -89,14 +98,14 @@ impl Asked {
 fn refuse_what_is_not_there(form: Form, fields: &Map<String, Value>) -> Result<(), ApiError> {
     let of_text = ["echo", "suffix", "best_of"];
     let refused = [
-        "logprobs",
-        "top_logprobs",
         "tools",
         "functions",
         "logit_bias",
         "frequency_penalty",
         "presence_penalty",
         "response_format",
+        // Other servers have it.
+        "min_p",
     ];
     for name in refused
         .into_iter()
@@ -104,8 +113,7 @@ fn refuse_what_is_not_there(form: Form, fields: &Map<String, Value>) -> Result<(
     {
         let harmless = match fields.get(name) {
             None | Some(Value::Null | Value::Bool(false)) => true,
-            // Of a text, no alternatives still are the logprobs of the text itself; and the best n of n are all of them.
-            Some(Value::Number(_)) if name == "logprobs" && form == Form::Text => false,
+            // The best n of n are all of them.
             Some(Value::Number(number)) if name == "best_of" => {
                 let samples = fields.get("n").filter(|n| !n.is_null());
                 number.as_u64() == samples.map_or(Some(1), Value::as_u64)
@@ -253,6 +261,29 @@ impl Fields<'_> {
         })
     }
 
+    /// `logprobs` says whether, `top_logprobs` how many.
+    fn chat_logprobs(&self) -> Result<Option<usize>, ApiError> {
+        let count = self.whole("top_logprobs", 0, MOST_LOGPROBS)?;
+        if self.truth("logprobs")? == Some(true) {
+            return Ok(Some(count.unwrap_or(0)));
+        }
+        match count {
+            None | Some(0) => Ok(None),
+            Some(_) => Err(ApiError::field(
+                "top_logprobs",
+                "\"top_logprobs\" needs \"logprobs\" to be true",
+            )),
+        }
+    }
+
+    /// `logprobs` says how many; none still are the logprobs of the text itself.
+    fn text_logprobs(&self) -> Result<Option<usize>, ApiError> {
+        if self.get("logprobs") == Some(&Value::Bool(false)) {
+            return Ok(None);
+        }
+        self.whole("logprobs", 0, MOST_LOGPROBS)
+    }
+
     fn stops(&self, most: usize) -> Result<Vec<String>, ApiError> {
         let wanted = format_args!("a text or a list of at most {most} texts, none of them empty").to_string();
         let stops = self.read("stop", wanted, |value| {
@@ -308,7 +339,6 @@ mod tests {
         assert_eq!(with("stop", json!(["x", "y"])).unwrap().stops, ["x", "y"]);
         for (name, value) in [
             ("frequency_penalty", json!(0.0)),
-            ("logprobs", json!(0)),
             ("logprobs", json!(false)),
             ("logprobs", Value::Null),
             ("top_logprobs", json!(0)),
@@ -340,7 +370,10 @@ mod tests {
             ("seed", json!(1.5)),
             ("stream", json!("yes")),
             ("model", json!(1)),
-            ("logprobs", json!(true)),
+            ("logprobs", json!(1)),
+            ("top_logprobs", json!(2)),
+            ("top_logprobs", json!(21)),
+            ("min_p", json!(0.1)),
             ("tools", json!([{"type": "function"}])),
             ("response_format", json!({"type": "json_object"})),
             ("messages", json!("hello")),
@@ -376,8 +409,17 @@ mod tests {
             assert_eq!(text(value), expected.map(str::to_owned), "{shown}");
         }
         assert_eq!(continued("n", json!(2)).unwrap().max_tokens, 16);
+        for (count, expected) in [
+            (json!(0), Some(0)),
+            (json!(20), Some(20)),
+            (json!(false), None),
+            (Value::Null, None),
+        ] {
+            assert_eq!(continued("logprobs", count).unwrap().logprobs, expected);
+        }
         for (name, value) in [
-            ("logprobs", json!(0)),
+            ("logprobs", json!(21)),
+            ("logprobs", json!(true)),
             ("echo", json!(true)),
             ("suffix", json!("end")),
             ("best_of", json!(2)),
@@ -398,6 +440,24 @@ mod tests {
         for (of, n) in [(json!(3), json!(2)), (json!(1), json!(2)), (json!(2), Value::Null)] {
             assert_eq!(best(of, n).unwrap_err(), Some("best_of"));
         }
+    }
+
+    #[test]
+    fn logprobs_of_a_chat_are_asked_for_in_two_fields() {
+        let asked = |logprobs: Value, top: Value| {
+            let message = json!({"role": "user", "content": "u"});
+            let request = json!({"messages": [message], "logprobs": logprobs, "top_logprobs": top});
+            read(Form::Chat, &request).map_err(|error| error.param)
+        };
+        for (logprobs, top, expected) in [
+            (json!(true), Value::Null, Some(0)),
+            (json!(true), json!(3), Some(3)),
+            (json!(false), json!(0), None),
+            (Value::Null, Value::Null, None),
+        ] {
+            assert_eq!(asked(logprobs, top).unwrap().logprobs, expected);
+        }
+        assert_eq!(asked(json!(false), json!(3)).unwrap_err(), Some("top_logprobs"));
     }
 
     #[test]

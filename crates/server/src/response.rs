@@ -10,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ferrochat_chat::{Part, PartKind};
 use serde_json::{Value, json};
 
+use crate::words::{Word, logprobs};
+
 /// What is asked for, and in which form it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -86,7 +88,7 @@ impl Head {
         let choices = choices.iter().enumerate();
         let choices = choices.map(|(index, choice)| match self.form {
             Form::Chat => choice.to_json(index),
-            Form::Text => continuation(index, &choice.text(), choice.finish),
+            Form::Text => continuation(index, &choice.text(), &choice.words, choice.finish),
         });
         let mut object = self.object(kind, &choices.collect::<Vec<_>>());
         object["usage"] = usage.to_json();
@@ -112,11 +114,15 @@ impl Head {
     }
 
     /// A piece of a choice; none of what is not shown.
-    pub(crate) fn piece(&self, choice: usize, kind: PartKind, text: &str) -> Option<Value> {
+    pub(crate) fn piece(&self, choice: usize, kind: PartKind, text: &str, words: &[Word]) -> Option<Value> {
         let piece = match (self.form, kind) {
-            (Form::Chat, PartKind::Text) => delta(choice, &json!({"content": text}), None),
+            (Form::Chat, PartKind::Text) => {
+                let mut piece = delta(choice, &json!({"content": text}), None);
+                piece["logprobs"] = logprobs(Form::Chat, words);
+                piece
+            }
             (Form::Chat, tool) => delta(choice, &json!({"part": {"type": tool.name(), "text": text}}), None),
-            (Form::Text, PartKind::Text) => continuation(choice, text, None),
+            (Form::Text, PartKind::Text) => continuation(choice, text, words, None),
             (Form::Text, _) => return None,
         };
         Some(self.chunk(&piece))
@@ -126,7 +132,7 @@ impl Head {
     pub(crate) fn end(&self, choice: usize, finish: Finish) -> Value {
         self.chunk(&match self.form {
             Form::Chat => delta(choice, &json!({}), Some(finish)),
-            Form::Text => continuation(choice, "", Some(finish)),
+            Form::Text => continuation(choice, "", &[], Some(finish)),
         })
     }
 
@@ -144,14 +150,17 @@ fn delta(index: usize, delta: &Value, finish: Option<Finish>) -> Value {
 }
 
 /// A choice of text, whole or a piece of it.
-fn continuation(index: usize, text: &str, finish: Option<Finish>) -> Value {
-    json!({"index": index, "text": text, "logprobs": null, "finish_reason": finish.map(Finish::name)})
+fn continuation(index: usize, text: &str, words: &[Word], finish: Option<Finish>) -> Value {
+    json!({
+        "index": index, "text": text, "logprobs": logprobs(Form::Text, words), "finish_reason": finish.map(Finish::name),
+    })
 }
 
 /// One answer, put together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Choice {
     parts: Vec<Part>,
+    pub(crate) words: Vec<Word>,
     pub(crate) finish: Option<Finish>,
 }
 
@@ -175,7 +184,8 @@ impl Choice {
             message["parts"] = self.parts.iter().map(part).collect();
         }
         json!({
-            "index": index, "message": message, "logprobs": null, "finish_reason": self.finish.map(Finish::name),
+            "index": index, "message": message, "logprobs": logprobs(Form::Chat, &self.words),
+            "finish_reason": self.finish.map(Finish::name),
         })
     }
 }
@@ -226,7 +236,7 @@ mod tests {
         plain.push(PartKind::Text, "two");
         assert!(plain.to_json(0)["message"].get("parts").is_none());
         let head = Head::new(Form::Chat, "m");
-        let chunk = head.piece(1, PartKind::Python, "1+1").unwrap();
+        let chunk = head.piece(1, PartKind::Python, "1+1", &[]).unwrap();
         assert_eq!(
             chunk["choices"][0]["delta"],
             json!({"part": {"type": "python", "text": "1+1"}})
@@ -237,8 +247,8 @@ mod tests {
     #[test]
     fn a_continuation_is_text_alone() {
         let head = Head::new(Form::Text, "m");
-        assert!(head.begin(0).is_none() && head.piece(0, PartKind::Python, "1+1").is_none());
-        let piece = head.piece(1, PartKind::Text, "two").unwrap();
+        assert!(head.begin(0).is_none() && head.piece(0, PartKind::Python, "1+1", &[]).is_none());
+        let piece = head.piece(1, PartKind::Text, "two", &[]).unwrap();
         let expected = json!({"index": 1, "text": "two", "logprobs": null, "finish_reason": null});
         assert_eq!(
             (&piece["choices"][0], &piece["object"]),

@@ -95,7 +95,7 @@ impl Server {
             ))
         });
         let http = http.map_err(failed)?;
-        answers::answer(&engine, at_once, &jobs, &status, grace, &stop);
+        answers::answer(&engine, tokenizer, at_once, &jobs, &status, grace, &stop);
         drop(jobs);
         // The thread may have ended by itself; then nobody listens.
         let _ = end.send(true);

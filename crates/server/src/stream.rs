@@ -69,7 +69,8 @@ impl Events {
                 choice,
                 kind,
                 text: piece,
-            } => event(text, self.head.piece(choice, kind, &piece).as_ref()),
+                words,
+            } => event(text, self.head.piece(choice, kind, &piece, &words).as_ref()),
             News::Finished { choice, finish, tokens } => {
                 self.left -= 1;
                 self.usage.completion += tokens;

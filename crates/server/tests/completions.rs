@@ -111,7 +111,7 @@ fn the_same_is_refused_as_in_a_chat() {
         ("temperature", json!(3)),
         ("max_tokens", json!(5000)),
         ("echo", json!(true)),
-        ("logprobs", json!(1)),
+        ("logprobs", json!(21)),
     ] {
         let mut request = greedy("x", 4);
         request[field] = value;

@@ -14,6 +14,7 @@ use ferrochat_tokenizer::Tokenizer;
 
 use crate::ChatError;
 use crate::engine::Engine;
+use crate::likelihood::Likelihood;
 use crate::render::Marks;
 use crate::tool::Calls;
 use crate::turn::{Delta, Reply, Stopped, Turn};
@@ -37,6 +38,9 @@ pub struct Request {
     pub sampling: Sampling,
     /// Sample `s` draws from stream `stream + s` of the seed.
     pub stream: u64,
+    /// Whether to say how likely the model found its tokens, and beside each so many of the likeliest. Logits are
+    /// downloaded then.
+    pub likelihoods: Option<usize>,
 }
 
 /// Names a request that was submitted; the first of a [`Batcher`] is 0, and each has a number of its own.
@@ -44,7 +48,7 @@ pub struct Request {
 pub struct RequestId(pub u64);
 
 /// A step of a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// Whose reply.
     pub id: RequestId,
@@ -71,6 +75,8 @@ struct Live<'a> {
     sample: usize,
     turn: Turn<'a>,
     sampler: Sampler,
+    /// As it was asked.
+    likelihoods: Option<usize>,
     /// The last token, which the model has not read yet.
     next: i32,
     /// What it replies to; empty where no tool can interrupt it.
@@ -214,6 +220,9 @@ impl<'a> Batcher<'a> {
         let choices = choices_of(self.live.iter_mut().enumerate());
         let mut chosen = self.decoder.choose(&choices).into_iter();
         events.extend(self.live.iter_mut().map(|live| live.step(&mut chosen)));
+        note_likelihoods(self.live.iter().enumerate(), &mut events[first..], |rows| {
+            self.decoder.logits_of(rows)
+        });
         self.settle(0, first, events);
     }
 
@@ -266,6 +275,28 @@ fn choices_of<'l, 'a: 'l>(lives: impl Iterator<Item = (usize, &'l mut Live<'a>)>
         .filter(|(_, live)| !live.turn.is_forced())
         .map(|(row, live)| live.sampler.choice(row))
         .collect()
+}
+
+/// Says of the tokens in the events of those replies, with their rows of the logits, how likely they were, where that is asked.
+fn note_likelihoods<'l, 'a: 'l>(
+    lives: impl Iterator<Item = (usize, &'l Live<'a>)>,
+    events: &mut [Event],
+    logits_of: impl FnOnce(&[usize]) -> Vec<Vec<f32>>,
+) {
+    let (mut rows, mut asked) = (Vec::new(), Vec::new());
+    for ((row, live), event) in lives.zip(events) {
+        let delta = &mut event.delta;
+        if let (Some(count), Some(id), true) = (live.likelihoods, delta.id, delta.sampled) {
+            rows.push(row);
+            asked.push((delta, id, count));
+        }
+    }
+    if rows.is_empty() {
+        return;
+    }
+    for (logits, (delta, id, count)) in logits_of(&rows).iter().zip(asked) {
+        delta.likelihood = Some(Likelihood::of(logits, id, count));
+    }
 }
 
 impl Live<'_> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use ferrochat_model::Sampler;
 
-use super::{Batcher, Event, Live, choices_of};
+use super::{Batcher, Event, Live, choices_of, note_likelihoods};
 use crate::turn::Stopped;
 
 /// Tokens of prompts that are processed together, filling included: more of them make it no faster.
@@ -105,6 +105,7 @@ impl Batcher<'_> {
                     &waiting.request.sampling,
                     waiting.request.stream.wrapping_add(sample as u64),
                 ),
+                likelihoods: waiting.request.likelihoods,
                 next: 0,
             });
             let waiting = self.waiting.front_mut().expect("as many wait as were chosen");
@@ -114,9 +115,12 @@ impl Batcher<'_> {
             }
         }
         let begun = &mut self.live[first_row..];
-        let choices = choices_of(chosen.into_iter().zip(begun.iter_mut()));
-        let mut chosen = prompts.choose(&choices).into_iter();
-        events.extend(begun.iter_mut().map(|live| live.step(&mut chosen)));
+        let choices = choices_of(chosen.iter().copied().zip(begun.iter_mut()));
+        let mut tokens = prompts.choose(&choices).into_iter();
+        events.extend(begun.iter_mut().map(|live| live.step(&mut tokens)));
+        note_likelihoods(chosen.into_iter().zip(begun.iter()), &mut events[first..], |rows| {
+            prompts.logits_of(rows)
+        });
         self.settle(first_row, first, events);
         true
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Batcher, Event, choices_of};
+use super::{Batcher, Event, choices_of, note_likelihoods};
 use crate::turn::Stopped;
 
 /// How long a step waits for the result of a tool where there is nothing else to do.
@@ -53,6 +53,8 @@ impl Batcher<'_> {
         let choices = choices_of(std::iter::once((0, &mut self.live[row])));
         let mut chosen = prompt.choose(&choices).into_iter();
         events.push(self.live[row].step(&mut chosen));
+        let live = std::iter::once((0, &self.live[row]));
+        note_likelihoods(live, &mut events[first..], |rows| prompt.logits_of(rows));
         self.settle(row, first, events);
         true
     }

@@ -25,6 +25,8 @@ use super::{PythonArgs, TalkArgs};
   # a base model (--stage base) goes on with a text:
   print(client.completions.create(model=model, prompt=\"The baker\", max_tokens=64).choices[0].text)
 
+n, stop, seed, top_p, logprobs and usage in streams are OpenAI's, top_k is taken too; what would change an answer and is
+not there is refused.
 Beside them: /v1/models, /health, and counters for Prometheus at /metrics.
 Ctrl-C or SIGTERM ends it: answers in progress get five seconds. The exit code is then 0."
 )]

@@ -75,6 +75,7 @@ impl Run<'_> {
                 max_tokens: options.max_tokens,
                 sampling: options.sampling,
                 stream: (index * samples) as u64,
+                likelihoods: None,
             })?;
         }
         // Places for each sample: they end in any order, and who writes them down wants the same one every time.
