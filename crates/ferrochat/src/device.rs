@@ -138,6 +138,26 @@ pub fn peak_flops(device: &Device) -> Option<f64> {
     }
 }
 
+/// How often the multiply loop is looked at, a few milliseconds each: another program may be in the way of one look.
+const LOOKS: usize = 5;
+
+/// What a device can do at best, in operations per second in its element type.
+#[derive(Clone, Copy, Debug)]
+pub enum Peak {
+    /// As its maker says.
+    Promised(f64),
+    /// Its own multiply loop, just now.
+    Measured(f64),
+}
+
+/// The peak of a device; none where nobody knows it.
+pub fn peak(device: &Device) -> Option<Peak> {
+    peak_flops(device).map(Peak::Promised).or_else(|| {
+        let looks = (0..LOOKS).filter_map(|_| device.probe_flops());
+        looks.reduce(f64::max).map(Peak::Measured)
+    })
+}
+
 /// Most bytes of memory that have been in use for a device: the card's, or this process's.
 pub fn peak_memory(device: &Device) -> Option<u64> {
     if is_gpu(device) {
@@ -260,6 +280,7 @@ mod tests {
         let device = open(&args("cpu", Some(1))).unwrap();
         assert!(!is_gpu(&device) && device.name().contains("1 threads"));
         assert_eq!(peak_flops(&device), None);
+        assert!(matches!(peak(&device), Some(Peak::Measured(flops)) if flops > 1e6));
         assert!(open(&args("cpu", Some(0))).is_err());
     }
 

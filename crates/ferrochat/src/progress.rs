@@ -22,8 +22,10 @@ pub struct StepFigures {
     pub tokens_per_second: f64,
     /// Floating-point operations per second.
     pub flops_per_second: f64,
-    /// The same as a part of the hardware's peak, where that is known.
+    /// The same as a part of what the hardware's maker promises, where that is known.
     pub mfu: Option<f64>,
+    /// The same as a part of the peak that was measured.
+    pub of_peak: Option<f64>,
     /// Seconds until the end.
     pub eta: f64,
 }
@@ -117,14 +119,45 @@ impl Progress {
 }
 
 fn describe(figures: &StepFigures) -> String {
-    let speed = figures.mfu.map_or_else(
-        || format::flop_rate(figures.flops_per_second),
-        |mfu| format!("MFU {:.1}%", 100.0 * mfu),
-    );
+    let speed = match (figures.mfu, figures.of_peak) {
+        (Some(mfu), _) => format!("MFU {:.1}%", 100.0 * mfu),
+        (None, of_peak) => {
+            let share = of_peak.map_or_else(String::new, |share| format!(" ({:.0}% of peak)", 100.0 * share));
+            format::flop_rate(figures.flops_per_second) + &share
+        }
+    };
     format!(
         "loss {:.4}  {} tokens/s  {speed}  ETA {}",
         figures.loss,
         format::thousands(figures.tokens_per_second as u64),
         format::duration(figures.eta)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_is_told_beside_what_is_possible() {
+        let figures = StepFigures {
+            done: 1,
+            loss: 2.0,
+            tokens_per_second: 1000.0,
+            flops_per_second: 5e9,
+            mfu: None,
+            of_peak: None,
+            eta: 60.0,
+        };
+        let told = |mfu, of_peak| {
+            describe(&StepFigures {
+                mfu,
+                of_peak,
+                ..figures
+            })
+        };
+        assert!(told(None, None).contains("tokens/s  5.0 GFLOP/s  ETA"));
+        assert!(told(None, Some(0.5)).contains("5.0 GFLOP/s (50% of peak)"));
+        assert!(told(Some(0.412), None).contains("  MFU 41.2%  "));
+    }
 }

@@ -97,6 +97,7 @@ fn a_speedrun_interrupted_in_each_stage_ends_with_the_same_bits() {
             "RL",
             "DPO",
             "word_problem",
+            "share of the multiply loop",
             "ferrochat eval tasks --run cut",
         ] {
             assert!(report.contains(words), "{words} is not in {file}");

@@ -100,6 +100,12 @@ pub fn training(text: &mut String, run: &str, record: &StageRecord, lines: &[Val
         planned("/time/flops_per_second").map(flop_rate),
         mean(lines, "flops_per_second").map(flop_rate),
     );
+    let beside = mean(lines, "flops_per_second").zip(found("/peak_flops_per_second"));
+    row(
+        "share of the multiply loop's peak",
+        None,
+        beside.map(|(speed, peak)| format!("{:.0}% of {}", 100.0 * speed / peak, flop_rate(peak))),
+    );
     row(
         "MFU",
         None,

@@ -18,6 +18,7 @@ use ferrochat_model::{Gpt, Optimizer, Schedule};
 use serde_json::{Value, json};
 
 use crate::checkpoints::{Checkpoints, Resumed, Trainer};
+use crate::device::Peak;
 use crate::errors::{Interrupted, refuse};
 use crate::home::RunFolder;
 use crate::interrupt::Interrupt;
@@ -154,7 +155,10 @@ impl Training {
 
     fn steps(&mut self, lesson: &mut dyn Lesson, progress: &mut Progress, interrupt: &Interrupt) -> Result<End> {
         let mut passes = Passes::new(&self.gpt);
-        let peak_flops = device::peak_flops(self.gpt.device());
+        let peak = device::peak(self.gpt.device());
+        if let Some(Peak::Measured(flops)) = peak {
+            self.record.details["peak_flops_per_second"] = flops.round().into();
+        }
         let mut saved_at = Instant::now();
         let mut line = Line::default();
         loop {
@@ -184,7 +188,7 @@ impl Training {
                 });
             }
 
-            self.one_step(lesson, &mut passes, &mut line, progress, peak_flops)?;
+            self.one_step(lesson, &mut passes, &mut line, progress, peak)?;
             self.metrics.append(&line)?;
             self.step += 1;
 
@@ -205,7 +209,7 @@ impl Training {
         passes: &mut Passes,
         line: &mut Line,
         progress: &mut Progress,
-        peak_flops: Option<f64>,
+        peak: Option<Peak>,
     ) -> Result<()> {
         let begun = Instant::now();
         let Learned { loss, tokens } = lesson.learn(&self.gpt, self.step, passes, line)?;
@@ -224,7 +228,11 @@ impl Training {
         };
         let tokens_per_second = tokens as f64 / seconds;
         let flops_per_second = tokens_per_second * self.flops_per_token;
-        let mfu = peak_flops.map(|peak| flops_per_second / peak);
+        let (mfu, of_peak) = match peak {
+            Some(Peak::Promised(flops)) => (Some(flops_per_second / flops), None),
+            Some(Peak::Measured(flops)) => (None, Some(flops_per_second / flops)),
+            None => (None, None),
+        };
         line.loss = Some(loss);
         line.lr_multiplier = Some(pace.lr_multiplier);
         line.tokens_per_second = Some(tokens_per_second.round());
@@ -238,6 +246,7 @@ impl Training {
             tokens_per_second,
             flops_per_second,
             mfu,
+            of_peak,
             eta: trainer.elapsed / done as f64 * (self.schedule.steps - done) as f64,
         });
         Ok(())
