@@ -1,7 +1,5 @@
 //! The seam, method by method: picks the element type and calls the kernel.
 
-use std::sync::PoisonError;
-
 use half::bf16;
 
 use super::Cpu;
@@ -266,11 +264,7 @@ impl Backend for Cpu {
     }
 
     fn choose(&self, logits: Buffer, vocab: usize, choices: &[Choice], ids: &mut [i32]) {
-        let mut chooser = self.chooser.lock().unwrap_or_else(PoisonError::into_inner);
-        let logits = input::<f32>(logits);
-        for (id, choice) in ids.iter_mut().zip(choices) {
-            *id = chooser.choose(&logits[choice.row * vocab..][..vocab], choice);
-        }
+        self.choose_rows(logits, vocab, choices, ids);
     }
 
     fn select_positions(&self, x: Buffer, index: Buffer, y: Buffer, _batch: usize, time: usize, cols: usize) {

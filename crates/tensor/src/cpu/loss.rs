@@ -16,7 +16,6 @@ use self::fused::Plan;
 use self::tile::{Softened, Softener};
 use super::Cpu;
 use super::elem::{Elem, Parts, indices, input, output, parts};
-use super::math::tanh;
 use super::matmul::{Epilogue, Tile, View, matmul_each};
 use crate::backend::{Buffer, NllArgs, NllGradients, NllScratch, Weight};
 
@@ -134,31 +133,6 @@ impl Cpu {
                 },
             );
         });
-    }
-
-    pub(crate) fn plain_logits<T: Elem>(
-        &self,
-        x: Buffer,
-        head: Weight,
-        vocab: usize,
-        softcap: Option<f32>,
-        logits: Buffer,
-        rows: usize,
-    ) {
-        let (x, logits) = (input::<T>(x), output::<f32>(logits));
-        self.forward_columns::<T>(x, head, vocab, logits, rows);
-        if let Some(cap) = softcap {
-            let (len, logits) = (logits.len(), Parts::new(logits));
-            let inverse = 1.0 / cap;
-            self.for_rows(len, 1, &|range| {
-                // SAFETY: ranges of one run are disjoint.
-                let logits = unsafe { logits.range(range) };
-                self.isa.vectorize(
-                    #[inline(always)]
-                    || logits.iter_mut().for_each(|z| *z = cap * tanh(*z * inverse)),
-                );
-            });
-        }
     }
 
     pub(crate) fn select_rows<T: Elem>(&self, x: Buffer, index: Buffer, y: Buffer, time: usize, cols: usize) {

@@ -20,6 +20,7 @@ mod gates;
 pub(crate) mod isa;
 mod kernels;
 mod linear;
+mod logits;
 mod loss;
 mod math;
 pub(crate) mod matmul;
@@ -62,7 +63,8 @@ pub(crate) struct Cpu {
     partials: Mutex<Vec<f32>>,
     /// Short vectors that a kernel fills and uses at once.
     gate_sums: Mutex<Vec<f32>>,
-    chooser: Mutex<Chooser>,
+    /// One per worker.
+    choosers: Box<[Mutex<Chooser>]>,
 }
 
 impl Cpu {
@@ -84,13 +86,14 @@ impl Cpu {
         };
         let pool = Pool::new(threads)
             .map_err(|error| TensorError::Unsupported(format!("{threads} threads cannot be started: {error}")))?;
+        let choosers = (0..pool.threads()).map(|_| Mutex::default()).collect();
         Ok(Cpu {
             isa,
             dtype,
             pool,
             partials: Mutex::default(),
             gate_sums: Mutex::default(),
-            chooser: Mutex::default(),
+            choosers,
         })
     }
 }

@@ -71,6 +71,12 @@ pub(crate) struct Chooser {
 }
 
 impl Chooser {
+    /// Memory for so many logits.
+    pub(crate) fn reserve(&mut self, len: usize) {
+        self.candidates.reserve(len.saturating_sub(self.candidates.len()));
+        self.masses.reserve(len.saturating_sub(self.masses.len()));
+    }
+
     /// A token id for these logits.
     pub(crate) fn choose(&mut self, logits: &[f32], choice: &Choice) -> i32 {
         let peak = peak(logits);

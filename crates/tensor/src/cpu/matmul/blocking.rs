@@ -24,7 +24,7 @@ const ENOUGH_TILES: usize = 8;
 const SMALL_TILE: usize = 1 << 18;
 /// A product of at most so many rows costs the time to read B more than that to multiply, ...
 pub(super) const FEW_ROWS: usize = 64;
-/// ... so its tiles have so many units of B (128 KiB: some microseconds), and a share more for each row.
+/// ... so its tiles have so many units of B (128 KiB: some microseconds), and a share more for each row that they have to copy.
 const FEW_ROWS_TILE: usize = 1 << 15;
 
 /// The length of the blocks of k: equal ones, rounded up to whole vectors.
@@ -52,10 +52,6 @@ pub(super) fn tile_shape(
     (packs_a, packs_b): (bool, bool),
 ) -> (usize, usize) {
     let mut rows = even(m, MAX_ROWS / kernel.mr * kernel.mr, kernel.mr);
-    if m <= FEW_ROWS {
-        let most = FEW_ROWS_TILE * (1 + m / 8) / units.max(1);
-        return (rows, even(n, most.clamp(kernel.nr, MAX_COLS), kernel.nr));
-    }
     let mut cols = even(n, MAX_COLS, kernel.nr);
     while m.div_ceil(rows) * n.div_ceil(cols) < ENOUGH_TILES && rows.min(m) * cols.min(n) * units > SMALL_TILE {
         let rows_first = match (packs_a, packs_b) {
@@ -74,6 +70,14 @@ pub(super) fn tile_shape(
         }
     }
     (rows, cols)
+}
+
+/// Rows and columns of the tiles of a product of at most [`FEW_ROWS`] rows, which each tile copies or not.
+pub(super) fn few_rows_tile(m: usize, n: usize, units: usize, kernel: &Kernel, copies: bool) -> (usize, usize) {
+    let shares = if copies { 1 + m / 8 } else { 1 };
+    let most = FEW_ROWS_TILE * shares / units.max(1);
+    let rows = even(m, MAX_ROWS / kernel.mr * kernel.mr, kernel.mr);
+    (rows, even(n, most.clamp(kernel.nr, MAX_COLS), kernel.nr))
 }
 
 /// Rows and columns of the tiles of a symmetric product: where one is as high as C, narrow strips, of which each packs its
@@ -172,6 +176,10 @@ mod tests {
                 };
                 for m in (0..=500).chain([1000, 16384]) {
                     fits(symmetric_tile(m, kernel));
+                }
+                for m in 0..=FEW_ROWS {
+                    fits(few_rows_tile(m, 1536, 384, kernel, false));
+                    fits(few_rows_tile(m, 33, 8192, kernel, true));
                 }
                 for m in [1, 3, 5, 64, 167, 169, 384, 1000, 16384] {
                     for n in [1, 31, 33, 384, 1536, 32768] {

@@ -100,6 +100,35 @@ impl Rounded {
 /// pairs heed, the sums are finished and go there; those that they are added to are only read.
 pub(super) type Strided = unsafe fn(usize, (*const u32, usize), *const u32, Sums, Option<Rounded>);
 
+/// Memory to ask for while units are multiplied: with each of them two lines, `step` bytes further than those before.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+pub(super) struct Coming {
+    pub(super) first: *const i8,
+    pub(super) step: usize,
+}
+
+impl Coming {
+    /// Always the same.
+    pub(super) fn again(b: *const u32) -> Self {
+        Self {
+            first: b.cast(),
+            step: 0,
+        }
+    }
+
+    /// From `bytes` behind `b` on; one `share`-th of a unit of `nr` with each.
+    pub(super) fn after(b: *const u32, bytes: usize, share: usize, nr: usize) -> Self {
+        Self {
+            first: b.cast::<i8>().wrapping_add(bytes),
+            step: nr * size_of::<u32>() / share,
+        }
+    }
+}
+
+/// As [`Strided`], for a B that comes from memory.
+pub(super) type Streaming = unsafe fn(usize, (*const u32, usize), (*const u32, Coming), Sums, Option<Rounded>);
+
 /// The microkernels of an instruction set for one format.
 pub(super) struct Kernel {
     /// Greatest height.
@@ -113,6 +142,8 @@ pub(super) struct Kernel {
     /// `strided[h - 1]` has height h and reads A where it lies. Empty: finished sums have to be rounded apart,
     /// and A to be packed where there are no `tiles` either.
     pub(super) strided: &'static [Strided],
+    /// As `strided`, and there where that is.
+    pub(super) streaming: &'static [Streaming],
     /// The longest block of k, in units.
     pub(super) max_k: usize,
     /// For kernels on tile registers.
@@ -203,14 +234,14 @@ pub(super) fn find(isa: Isa, format: Format) -> Option<&'static Kernel> {
     }
 }
 
-/// The table of one microkernel for all heights: `heights!(micro, row, step; 1 2 3)`, of a [`Strided`] one
-/// `heights!(micro; 1 2 3)`.
+/// The table of one microkernel for all heights: `heights!(micro, row, step; 1 2 3)`, of another type `T`
+/// `heights!(micro, T; 1 2 3)`.
 macro_rules! heights {
     ($micro:ident, $row:expr, $step:expr; $($height:literal)*) => {
         &[$($micro::<$height, { $row }, { $step }> as $crate::cpu::matmul::kernel::Micro),*]
     };
-    ($micro:ident; $($height:literal)*) => {
-        &[$($micro::<$height> as $crate::cpu::matmul::kernel::Strided),*]
+    ($micro:ident, $type:ident; $($height:literal)*) => {
+        &[$($micro::<$height> as $crate::cpu::matmul::kernel::$type),*]
     };
 }
 use heights;

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::blocking::{Cut, cut, k_block, symmetric_tile, tile_shape};
+use super::blocking::{Cut, FEW_ROWS, cut, few_rows_tile, k_block, symmetric_tile, tile_shape};
 use super::epilogue::Output;
 use super::kernel::{A_STRIDE, Format, Kernel, Session, Sums};
 use super::micros::in_place;
@@ -25,7 +25,7 @@ pub(super) struct Product<'a> {
     pub(super) k: usize,
     pub(super) a: MatrixRef<'a>,
     pub(super) b: Rhs<'a>,
-    output: Output<'a>,
+    pub(super) output: Output<'a>,
 }
 
 impl<'a> Product<'a> {
@@ -76,12 +76,12 @@ impl<'a> Product<'a> {
     }
 
     /// A as units where it lies and how many of them its rows are apart, if the microkernels can read it so.
-    fn in_place(&self) -> Option<(&[u32], usize)> {
+    pub(super) fn in_place(&self) -> Option<(&[u32], usize)> {
         in_place(self.kernel, self.encoding, &self.a)
     }
 
     /// Whether the microkernels round finished sums to a bf16 C.
-    fn rounds(&self) -> bool {
+    pub(super) fn rounds(&self) -> bool {
         self.format() == Format::Bf16Pairs && !self.kernel.strided.is_empty() && !self.a_by_k()
     }
 
@@ -103,10 +103,11 @@ impl<'a> Product<'a> {
 
     /// Rows and columns of its tiles.
     pub(super) fn tile_shape(&self) -> (usize, usize) {
-        if let Output::Symmetric(..) = self.output {
-            symmetric_tile(self.m, self.kernel)
-        } else {
-            tile_shape(self.m, self.n, self.units(), self.kernel, self.packs())
+        let (m, n, units, kernel) = (self.m, self.n, self.units(), self.kernel);
+        match self.output {
+            Output::Symmetric(..) => symmetric_tile(m, kernel),
+            _ if m <= FEW_ROWS => few_rows_tile(m, n, units, kernel, !self.few_in_place()),
+            _ => tile_shape(m, n, units, kernel, self.packs()),
         }
     }
 
@@ -137,11 +138,7 @@ impl<'a> Product<'a> {
         let TileScratch { a, b, acc } = scratch;
         // SAFETY: the caller's promise.
         unsafe {
-            if self.multiply_few(&rows, &cols, a, acc) {
-                let stride = cols.len().next_multiple_of(self.kernel.nr);
-                let acc = &mut acc[..rows.len() * stride];
-                self.output.take(self.isa, rows, cols, acc, stride);
-            } else {
+            if !self.multiply_few(&rows, &cols, a, acc) {
                 self.advance(&rows, &cols, 0..self.units(), None, (a, b), acc);
             }
         }

@@ -59,6 +59,7 @@ pub(super) const BF16: Kernel = Kernel {
     by_rows: &BY_ROWS,
     by_k: &[],
     strided: &[],
+    streaming: &[],
     // A panel of A stays in the nearest cache while panels of B go through it.
     max_k: 128,
     tiles: Some(Tiles {

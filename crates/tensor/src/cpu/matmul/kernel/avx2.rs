@@ -15,6 +15,7 @@ pub(super) const F32: Kernel = Kernel {
     by_rows: heights!(micro, A_STRIDE, 1; 1 2 3 4 5 6),
     by_k: heights!(micro, 1, MR; 1 2 3 4 5 6),
     strided: &[],
+    streaming: &[],
     max_k: 256,
     tiles: None,
 };

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::{A_STRIDE, AHEAD, Kernel, MAX_K, Rounded, Sums, heights};
+use super::{A_STRIDE, AHEAD, Coming, Kernel, MAX_K, Rounded, Sums, heights};
 use crate::cpu::prefetch::LINE;
 
 const MR: usize = 12;
@@ -19,7 +19,8 @@ pub(super) const F32: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro_f32, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_f32, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
-    strided: heights!(strided_f32; 1 2 3 4 5 6 7 8 9 10 11 12),
+    strided: heights!(strided_f32, Strided; 1 2 3 4 5 6 7 8 9 10 11 12),
+    streaming: heights!(streaming_f32, Streaming; 1 2 3 4 5 6 7 8 9 10 11 12),
     max_k: MAX_K,
     tiles: None,
 };
@@ -29,7 +30,8 @@ pub(super) const BF16: Kernel = Kernel {
     nr: NR,
     by_rows: heights!(micro_bf16, A_STRIDE, 1; 1 2 3 4 5 6 7 8 9 10 11 12),
     by_k: heights!(micro_bf16, 1, MR; 1 2 3 4 5 6 7 8 9 10 11 12),
-    strided: heights!(strided_bf16; 1 2 3 4 5 6 7 8 9 10 11 12),
+    strided: heights!(strided_bf16, Strided; 1 2 3 4 5 6 7 8 9 10 11 12),
+    streaming: heights!(streaming_bf16, Streaming; 1 2 3 4 5 6 7 8 9 10 11 12),
     max_k: MAX_K,
     tiles: None,
 };
@@ -49,7 +51,7 @@ unsafe fn micro_f32<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         expect::<HEIGHT>(c, c_stride);
-        let sum = sums_f32::<HEIGHT>(units, a, ROW, STEP, b, next);
+        let sum = sums_f32::<HEIGHT, false>(units, a, ROW, STEP, b, soon(next));
         store(&sum, c, c_stride, add);
     }
 }
@@ -69,7 +71,7 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         expect::<HEIGHT>(c, c_stride);
-        let sum = sums_bf16::<HEIGHT>(units, a, ROW, STEP, b, next);
+        let sum = sums_bf16::<HEIGHT, false>(units, a, ROW, STEP, b, soon(next));
         store(&sum, c, c_stride, add);
     }
 }
@@ -87,7 +89,24 @@ unsafe fn strided_f32<const HEIGHT: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         expect::<HEIGHT>(sums.first, sums.stride);
-        let sum = sums_f32::<HEIGHT>(units, a, row, 1, b, b);
+        let sum = sums_f32::<HEIGHT, false>(units, a, row, 1, b, soon(b));
+        store(&sum, sums.first, sums.stride, sums.add);
+    }
+}
+
+/// # Safety
+/// See [`super::Streaming`].
+#[target_feature(enable = "avx512f")]
+unsafe fn streaming_f32<const HEIGHT: usize>(
+    units: usize,
+    (a, row): (*const u32, usize),
+    (b, coming): (*const u32, Coming),
+    sums: Sums,
+    _: Option<Rounded>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let sum = sums_f32::<HEIGHT, true>(units, a, row, 1, b, coming);
         store(&sum, sums.first, sums.stride, sums.add);
     }
 }
@@ -111,35 +130,79 @@ unsafe fn strided_bf16<const HEIGHT: usize>(
                     _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(row * stride).cast());
                 }
             }
-            let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b, b);
+            let sum = sums_bf16::<HEIGHT, false>(units, a, row, 1, b, soon(b));
             round(&sum, sums, c);
         } else {
             expect::<HEIGHT>(sums.first, sums.stride);
-            let sum = sums_bf16::<HEIGHT>(units, a, row, 1, b, b);
+            let sum = sums_bf16::<HEIGHT, false>(units, a, row, 1, b, soon(b));
             store(&sum, sums.first, sums.stride, sums.add);
         }
     }
 }
 
 /// # Safety
-/// A has `HEIGHT` rows of `units`, `row` apart and their units `step`; B holds `units`.
+/// See [`super::Streaming`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn streaming_bf16<const HEIGHT: usize>(
+    units: usize,
+    (a, row): (*const u32, usize),
+    (b, coming): (*const u32, Coming),
+    sums: Sums,
+    c: Option<Rounded>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let sum = sums_bf16::<HEIGHT, true>(units, a, row, 1, b, coming);
+        match c {
+            Some(c) => round(&sum, sums, c),
+            None => store(&sum, sums.first, sums.stride, sums.add),
+        }
+    }
+}
+
+/// What a [`super::Micro`] asks for.
+#[inline]
+fn soon(next: *const u32) -> Coming {
+    Coming {
+        first: next.cast(),
+        step: AHEAD,
+    }
+}
+
+/// Asks for what comes with a unit, for the second-level cache.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn sums_f32<const HEIGHT: usize>(
+fn ask(coming: Coming, unit: usize) {
+    let lines = coming.first.wrapping_add(unit * coming.step);
+    _mm_prefetch::<_MM_HINT_T1>(lines);
+    _mm_prefetch::<_MM_HINT_T1>(lines.wrapping_add(LINE));
+}
+
+/// # Safety
+/// A has `HEIGHT` rows of `units`, `row` apart and their units `step`; B holds `units`. Of what is coming two lines are asked for
+/// with each unit (`STREAMS`), or one as often as `step` is worth it.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn sums_f32<const HEIGHT: usize, const STREAMS: bool>(
     units: usize,
     a: *const u32,
     row: usize,
     step: usize,
     b: *const u32,
-    next: *const u32,
+    coming: Coming,
 ) -> [[__m512; 2]; HEIGHT] {
     let mut sum = [[_mm512_setzero_ps(); 2]; HEIGHT];
     // SAFETY: the caller's promise.
     unsafe {
         let (a, b) = (a.cast::<f32>(), b.cast::<f32>());
         for first in (0..units).step_by(LINE / AHEAD) {
-            _mm_prefetch::<_MM_HINT_T1>(next.cast::<i8>().wrapping_add(first * AHEAD));
+            if !STREAMS {
+                _mm_prefetch::<_MM_HINT_T1>(coming.first.wrapping_add(first * coming.step));
+            }
             for unit in first..units.min(first + LINE / AHEAD) {
+                if STREAMS {
+                    ask(coming, unit);
+                }
                 let b0 = _mm512_loadu_ps(b.add(unit * NR));
                 let b1 = _mm512_loadu_ps(b.add(unit * NR + 16));
                 for (index, sum) in sum.iter_mut().enumerate() {
@@ -157,20 +220,25 @@ unsafe fn sums_f32<const HEIGHT: usize>(
 /// As [`sums_f32`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn sums_bf16<const HEIGHT: usize>(
+unsafe fn sums_bf16<const HEIGHT: usize, const STREAMS: bool>(
     units: usize,
     a: *const u32,
     row: usize,
     step: usize,
     b: *const u32,
-    next: *const u32,
+    coming: Coming,
 ) -> [[__m512; 2]; HEIGHT] {
     let mut sum = [[_mm512_setzero_ps(); 2]; HEIGHT];
     // SAFETY: the caller's promise; the transmutes rename vectors of 512 bits.
     unsafe {
         for first in (0..units).step_by(LINE / AHEAD) {
-            _mm_prefetch::<_MM_HINT_T1>(next.cast::<i8>().wrapping_add(first * AHEAD));
+            if !STREAMS {
+                _mm_prefetch::<_MM_HINT_T1>(coming.first.wrapping_add(first * coming.step));
+            }
             for unit in first..units.min(first + LINE / AHEAD) {
+                if STREAMS {
+                    ask(coming, unit);
+                }
                 let b = b.add(unit * NR).cast::<i32>();
                 let b0 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b));
                 let b1 = transmute::<__m512i, __m512bh>(_mm512_loadu_epi32(b.add(16)));

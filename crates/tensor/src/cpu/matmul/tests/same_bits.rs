@@ -50,6 +50,37 @@ fn bits_of_a_row_do_not_depend_on_the_other_rows() {
     }
 }
 
+/// Few rows go through a packed B in bands of their own; here in several tiles, panels and blocks of k.
+#[test]
+fn few_rows_have_the_bits_of_many() {
+    let pool = Pool::new(2).unwrap();
+    // The first can be read where it lies, the second lies a page apart, the third ends inside a panel.
+    for (n, k) in [(160, 1000), (64, 2048), (75, 1000)] {
+        let m = 2 * blocking::FEW_ROWS;
+        let (a, b, c) = (random(m * k, 30), random(k * n, 31), random(m * n, 32));
+        for (isa, bf16) in Isa::supported().flat_map(|isa| [(isa, false), (isa, true)]) {
+            for (c_bf16, epilogue) in [(false, Epilogue::STORE), (false, Epilogue::ADD), (true, Epilogue::ADD)] {
+                let case = Case {
+                    c_bf16: c_bf16 && bf16,
+                    epilogue,
+                    packed: Some(if bf16 { Precision::Bf16 } else { Precision::F32 }),
+                    ..plain_case(isa, bf16)
+                };
+                let all = bits(&product(&pool, case, (m, n, k), &a, &b, &c));
+                for rows in [1, 2, 5, 6, 7, 12, 13, 25, 37, 64] {
+                    let top = m - rows - 3;
+                    let (a, c) = (&a[top * k..(top + rows) * k], &c[top * n..(top + rows) * n]);
+                    let found = bits(&product(&pool, case, (rows, n, k), a, &b, c));
+                    assert!(
+                        found == all[top * n..(top + rows) * n],
+                        "{case:?}, {rows} rows, {n} × {k}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// Nor on whether A is read where it lies or packed, as rows a page apart are (a k of 2048), nor on whether sums are rounded
 /// by the microkernels, which they can be in whole panels (an n of 64) of some layouts.
 #[test]
