@@ -95,7 +95,8 @@ pub fn command(home: &Home, args: &SampleArgs) -> Result<()> {
             1 << 20
         );
     }
-    let trained = model::load(home, &args.model)?;
+    let model = args.model.clone().resolve(home)?;
+    let trained = model::load(home, &model)?;
     let tokenizer = Arc::clone(&trained.tokenizer);
     if let Some((at, character)) = tokenizer.unknown_character(&args.prompt) {
         refuse!("--prompt: the character {character:?} at byte {at} is not in this model's character vocabulary");
@@ -114,7 +115,7 @@ pub fn command(home: &Home, args: &SampleArgs) -> Result<()> {
     };
     for text in texts(&trained.gpt, &tokenizer, trained.start, &args.prompt, &options)? {
         if args.json {
-            let line = json!({"run": args.model.run, "step": trained.step, "prompt": args.prompt, "text": text});
+            let line = json!({"run": model.run, "step": trained.step, "prompt": args.prompt, "text": text});
             output::print(&format!("{line}\n"))?;
         } else {
             let line = if args.count > 1 {

@@ -253,6 +253,10 @@ fn a_trained_model_is_measured_and_sampled_alike_every_time() {
     assert!(line["text"].as_str().unwrap().starts_with("the cat"), "{line}");
 
     place.refused(&["sample", "--run", "verse", "-p", "zebra!"], 2, &["'z'", "vocabulary"]);
+    // The run that was worked on last.
+    let unnamed: Value =
+        serde_json::from_str(&place.succeed(&["sample", "-p", "th", "--max-tokens", "5", "--json"])).unwrap();
+    assert_eq!(unnamed["run"], "verse");
     let list: Value = serde_json::from_str(&place.succeed(&["runs", "list", "--json"])).unwrap();
     assert_eq!(
         (&list[0]["run"], &list[0]["state"]),

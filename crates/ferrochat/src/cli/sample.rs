@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::ModelArgs;
+use super::TalkArgs;
 
 /// `sample`
 #[derive(Args, Debug)]
@@ -12,7 +12,7 @@ use super::ModelArgs;
 pub struct SampleArgs {
     /// Model.
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub model: TalkArgs,
     /// How the text begins
     #[arg(short, long, value_name = "TEXT", default_value = "")]
     pub prompt: String,
