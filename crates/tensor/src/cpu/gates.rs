@@ -10,6 +10,9 @@ use crate::backend::{Buffer, SmearArgs, ValueGateArgs};
 /// Rows per partial sum of a gate's gradient.
 const BLOCK: usize = 128;
 
+/// Heads whose gates are computed together.
+const TOGETHER: usize = 8;
+
 /// Calls `body` with head size and channels of a gate, the usual ones as constants.
 #[inline(always)]
 fn with_sizes<R>((head_dim, channels): (usize, usize), body: impl FnOnce(usize, usize) -> R) -> R {
@@ -38,13 +41,22 @@ impl Cpu {
                         |dim, n| {
                             for row in range.clone() {
                                 let x = &x[row * channels..][..n];
-                                for head in 0..heads {
-                                    let g = 3.0 * sigmoid(dot(self.isa, x, &gate[head * n..][..n]));
-                                    let at = (row * heads + head) * dim;
-                                    // SAFETY: rows of one run are disjoint.
-                                    let y = unsafe { y.part(at, dim) };
-                                    for (y, (v, ve)) in y.iter_mut().zip(v[at..][..dim].iter().zip(&ve[at..][..dim])) {
-                                        *y = T::from_f32(v.to_f32() + g * ve.to_f32());
+                                for some in (0..heads).step_by(TOGETHER) {
+                                    let some = some..heads.min(some + TOGETHER);
+                                    // All of them first, so that they overlap and become one vector.
+                                    let mut g = [0.0; TOGETHER];
+                                    for (g, head) in g.iter_mut().zip(some.clone()) {
+                                        *g = dot(self.isa, x, &gate[head * n..][..n]);
+                                    }
+                                    let g = g.map(|z| 3.0 * sigmoid(z));
+                                    for (head, g) in some.zip(g) {
+                                        let at = (row * heads + head) * dim;
+                                        // SAFETY: rows of one run are disjoint.
+                                        let y = unsafe { y.part(at, dim) };
+                                        let (v, ve) = (&v[at..][..dim], &ve[at..][..dim]);
+                                        for (y, (v, ve)) in y.iter_mut().zip(v.iter().zip(ve)) {
+                                            *y = T::from_f32(v.to_f32() + g * ve.to_f32());
+                                        }
                                     }
                                 }
                             }
@@ -82,9 +94,17 @@ impl Cpu {
                                     dx.fill(T::from_f32(0.0));
                                 }
                                 let (x, dx) = (&x[row * channels..][..n], &mut dx[..n]);
+                                let mut opened = [0.0; TOGETHER];
                                 for head in 0..heads {
                                     let weights = &gate[head * n..][..n];
-                                    let s = sigmoid(dot(self.isa, x, weights));
+                                    if head.is_multiple_of(TOGETHER) {
+                                        let mut z = [0.0; TOGETHER];
+                                        for (z, head) in z.iter_mut().zip(head..heads) {
+                                            *z = dot(self.isa, x, &gate[head * n..][..n]);
+                                        }
+                                        opened = z.map(sigmoid);
+                                    }
+                                    let s = opened[head % TOGETHER];
                                     let at = (row * heads + head) * dim;
                                     let (dy, ve) = (&dy[at..][..dim], &ve[at..][..dim]);
                                     // SAFETY: as above.

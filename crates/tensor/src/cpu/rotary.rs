@@ -9,6 +9,22 @@ use super::rows::{RMS_EPS, with_head_size};
 use crate::backend::{Buffer, RotaryArgs};
 use crate::ops::rotary::MAX_HEAD_DIM;
 
+/// Heads of a row that go together, and numbers that they may have.
+const TOGETHER: usize = 8;
+const BUFFER: usize = TOGETHER * 128;
+const _: () = assert!(BUFFER >= MAX_HEAD_DIM, "room for one head");
+
+/// Rotated heads: what was just stored is read again at once, which takes long where it crosses a cache line.
+#[repr(align(64))]
+struct Buffered([f32; BUFFER]);
+
+/// Where a head begins, and its channels.
+#[derive(Clone, Copy)]
+struct Head {
+    start: usize,
+    dim: usize,
+}
+
 /// Cosines and sines of one position.
 struct Angles<'a, T> {
     cos: &'a [T],
@@ -49,14 +65,17 @@ impl<T: Elem> Angles<'_, T> {
 impl Cpu {
     pub(crate) fn rotary<T: Elem>(&self, args: &RotaryArgs, x: Buffer, y: Buffer) {
         let (x, y) = (input::<T>(x), parts::<T>(y));
-        self.for_heads::<T>(
+        self.for_heads::<T, _>(
             args,
             #[inline(always)]
-            |start, dim, angles, rotated| {
+            |head, angles, rotated| {
+                angles.rotate(&x[head.start..][..head.dim], rotated);
+                args.scale / (dot(self.isa, rotated, rotated) / head.dim as f32 + RMS_EPS).sqrt()
+            },
+            #[inline(always)]
+            |head, _, rotated, r| {
                 // SAFETY: heads of one run are disjoint.
-                let y = unsafe { y.part(start, dim) };
-                angles.rotate(&x[start..][..dim], rotated);
-                let r = args.scale / (dot(self.isa, rotated, rotated) / dim as f32 + RMS_EPS).sqrt();
+                let y = unsafe { y.part(head.start, head.dim) };
                 for (y, &v) in y.iter_mut().zip(&*rotated) {
                     *y = T::from_f32(v * r);
                 }
@@ -66,17 +85,20 @@ impl Cpu {
 
     pub(crate) fn rotary_backward<T: Elem>(&self, args: &RotaryArgs, x: Buffer, dy: Buffer, dx: Buffer) {
         let (x, dy, dx) = (input::<T>(x), input::<T>(dy), parts::<T>(dx));
-        self.for_heads::<T>(
+        self.for_heads::<T, _>(
             args,
             #[inline(always)]
-            |start, dim, angles, rotated| {
-                // SAFETY: heads of one run are disjoint.
-                let dx = unsafe { dx.part(start, dim) };
-                let (dy, n) = (&dy[start..][..dim], dim as f32);
-                angles.rotate(&x[start..][..dim], rotated);
+            |head, angles, rotated| {
+                let n = head.dim as f32;
+                angles.rotate(&x[head.start..][..head.dim], rotated);
                 let r = 1.0 / (dot(self.isa, rotated, rotated) / n + RMS_EPS).sqrt();
-                let m = dot(self.isa, dy, rotated) * r * r / n;
-                for (v, dy) in rotated.iter_mut().zip(dy) {
+                (r, dot(self.isa, &dy[head.start..][..head.dim], rotated) * r * r / n)
+            },
+            #[inline(always)]
+            |head, angles, rotated, (r, m)| {
+                // SAFETY: heads of one run are disjoint.
+                let dx = unsafe { dx.part(head.start, head.dim) };
+                for (v, dy) in rotated.iter_mut().zip(&dy[head.start..][..head.dim]) {
                     *v = args.scale * r * (dy.to_f32() - *v * m);
                 }
                 angles.rotate_back(rotated, dx);
@@ -84,9 +106,15 @@ impl Cpu {
         );
     }
 
-    /// Calls `body(first element of the head, its size, angles of its position, buffer for the rotated head)`.
+    /// For some heads of a row at a time, calls `first` with each and its buffer, for the rotated head, and then `second` with each, its
+    /// buffer and what `first` returned. What follows on a sum waits for it; so no head waits alone.
     #[inline(always)]
-    fn for_heads<T: Elem>(&self, args: &RotaryArgs, body: impl Fn(usize, usize, Angles<T>, &mut [f32]) + Sync) {
+    fn for_heads<T: Elem, R: Copy + Default>(
+        &self,
+        args: &RotaryArgs,
+        first: impl Fn(Head, &Angles<T>, &mut [f32]) -> R + Sync,
+        second: impl Fn(Head, &Angles<T>, &mut [f32], R) + Sync,
+    ) {
         assert!(
             args.head_dim <= MAX_HEAD_DIM,
             "heads of at most {MAX_HEAD_DIM} channels"
@@ -103,14 +131,30 @@ impl Cpu {
                         #[inline(always)]
                         |dim| {
                             // On the stack: no head is larger.
-                            let mut buffer = [0.0f32; MAX_HEAD_DIM];
+                            let mut buffer = Buffered([0.0; BUFFER]);
+                            let buffer = &mut buffer.0;
+                            let mut results = [R::default(); TOGETHER];
+                            let together = (BUFFER / dim).min(TOGETHER);
                             for row in range.clone() {
                                 let (sequence, step) = (row / args.time, row % args.time);
                                 let position = step + starts.map_or(0, |s| s[sequence] as usize);
                                 let at = position * (dim / 2);
                                 let (cos, sin) = (&cos[at..][..dim / 2], &sin[at..][..dim / 2]);
-                                for start in (row * row_len..).step_by(dim).take(heads) {
-                                    body(start, dim, Angles { cos, sin }, &mut buffer[..dim]);
+                                let angles = Angles { cos, sin };
+                                for some in (0..heads).step_by(together) {
+                                    let head = |index: usize| {
+                                        let start = row * row_len + (some + index) * dim;
+                                        (Head { start, dim }, index * dim..(index + 1) * dim)
+                                    };
+                                    let count = together.min(heads - some);
+                                    for (index, result) in results[..count].iter_mut().enumerate() {
+                                        let (head, place) = head(index);
+                                        *result = first(head, &angles, &mut buffer[place]);
+                                    }
+                                    for (index, &result) in results[..count].iter().enumerate() {
+                                        let (head, place) = head(index);
+                                        second(head, &angles, &mut buffer[place], result);
+                                    }
                                 }
                             }
                         },
