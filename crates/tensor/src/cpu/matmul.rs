@@ -14,6 +14,7 @@
 //!
 //! Must never know what the matrices mean.
 
+mod advance;
 mod blocking;
 mod epilogue;
 mod few;

@@ -43,17 +43,13 @@ unsafe fn micro_f32<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     units: usize,
     a: *const u32,
     b: *const u32,
-    c: *mut f32,
-    c_stride: usize,
+    first: *mut f32,
+    stride: usize,
     add: bool,
     next: *const u32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe {
-        expect::<HEIGHT>(c, c_stride);
-        let sum = sums_f32::<HEIGHT, false>(units, a, ROW, STEP, b, soon(next));
-        store(&sum, c, c_stride, add);
-    }
+    unsafe { multiply_f32::<HEIGHT>(units, (a, ROW, STEP), (b, next), Sums { first, stride, add }) };
 }
 
 /// # Safety
@@ -63,17 +59,13 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     units: usize,
     a: *const u32,
     b: *const u32,
-    c: *mut f32,
-    c_stride: usize,
+    first: *mut f32,
+    stride: usize,
     add: bool,
     next: *const u32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe {
-        expect::<HEIGHT>(c, c_stride);
-        let sum = sums_bf16::<HEIGHT, false>(units, a, ROW, STEP, b, soon(next));
-        store(&sum, c, c_stride, add);
-    }
+    unsafe { multiply_bf16::<HEIGHT>(units, (a, ROW, STEP), (b, next), Sums { first, stride, add }) };
 }
 
 /// # Safety
@@ -87,11 +79,7 @@ unsafe fn strided_f32<const HEIGHT: usize>(
     _: Option<Rounded>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe {
-        expect::<HEIGHT>(sums.first, sums.stride);
-        let sum = sums_f32::<HEIGHT, false>(units, a, row, 1, b, soon(b));
-        store(&sum, sums.first, sums.stride, sums.add);
-    }
+    unsafe { multiply_f32::<HEIGHT>(units, (a, row, 1), (b, b), sums) };
 }
 
 /// # Safety
@@ -133,9 +121,7 @@ unsafe fn strided_bf16<const HEIGHT: usize>(
             let sum = sums_bf16::<HEIGHT, false>(units, a, row, 1, b, soon(b));
             round(&sum, sums, c);
         } else {
-            expect::<HEIGHT>(sums.first, sums.stride);
-            let sum = sums_bf16::<HEIGHT, false>(units, a, row, 1, b, soon(b));
-            store(&sum, sums.first, sums.stride, sums.add);
+            multiply_bf16::<HEIGHT>(units, (a, row, 1), (b, b), sums);
         }
     }
 }
@@ -157,6 +143,42 @@ unsafe fn streaming_bf16<const HEIGHT: usize>(
             Some(c) => round(&sum, sums, c),
             None => store(&sum, sums.first, sums.stride, sums.add),
         }
+    }
+}
+
+/// # Safety
+/// As [`sums_f32`]; there is a row of `NR` sums for each of A.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn multiply_f32<const HEIGHT: usize>(
+    units: usize,
+    (a, row, step): (*const u32, usize, usize),
+    (b, next): (*const u32, *const u32),
+    sums: Sums,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        expect::<HEIGHT>(sums.first, sums.stride);
+        let sum = sums_f32::<HEIGHT, false>(units, a, row, step, b, soon(next));
+        store(&sum, sums.first, sums.stride, sums.add);
+    }
+}
+
+/// # Safety
+/// As [`multiply_f32`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn multiply_bf16<const HEIGHT: usize>(
+    units: usize,
+    (a, row, step): (*const u32, usize, usize),
+    (b, next): (*const u32, *const u32),
+    sums: Sums,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        expect::<HEIGHT>(sums.first, sums.stride);
+        let sum = sums_bf16::<HEIGHT, false>(units, a, row, step, b, soon(next));
+        store(&sum, sums.first, sums.stride, sums.add);
     }
 }
 

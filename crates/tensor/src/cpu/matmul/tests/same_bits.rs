@@ -192,7 +192,7 @@ fn half_of_a_symmetric_product_gives_the_bits_of_the_whole() {
         (500, 150),
         (650, 170),
     ] {
-        for batch in [1, 3] {
+        for batch in [1, 3].into_iter().filter(|&batch| batch == 1 || m < 100) {
             let (a, c, addend) = (
                 random(batch * m * k, 18),
                 random(batch * m * m, 19),
