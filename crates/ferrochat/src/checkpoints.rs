@@ -165,10 +165,11 @@ pub fn disk_bytes(one: u64, steps: usize, save_every: i64) -> u64 {
     one.saturating_mul(kept + 2)
 }
 
-/// What is left of so many bytes where checkpoints of `one` lie in `folder` already.
+/// What is left of so many bytes where checkpoints of `one` lie in `folder` already; at least one, because a save writes
+/// before it removes.
 pub fn bytes_to_come(all: u64, one: u64, folder: &Path) -> u64 {
     let there = checkpoint::list(folder).map_or(0, |there| there.len() as u64);
-    all.saturating_sub(there.saturating_mul(one))
+    all.saturating_sub(there.saturating_mul(one)).max(one)
 }
 
 /// The trainer's part of a checkpoint's `meta.json`.
@@ -214,6 +215,6 @@ mod tests {
         assert_eq!(bytes_to_come(60, 10, folder.path()), 60);
         std::fs::create_dir(folder.path().join("step_000020")).unwrap();
         assert_eq!(bytes_to_come(60, 10, folder.path()), 50);
-        assert_eq!(bytes_to_come(5, 10, folder.path()), 0);
+        assert_eq!(bytes_to_come(5, 10, folder.path()), 10);
     }
 }

@@ -50,12 +50,7 @@ pub fn check(args: &MachineArgs) -> Result<()> {
 }
 
 fn asked(args: &MachineArgs) -> Result<(Wanted, Option<DType>)> {
-    let dtype = match args.dtype.as_deref() {
-        None => None,
-        Some("bf16" | "bfloat16") => Some(DType::Bf16),
-        Some("f32" | "fp32" | "float32") => Some(DType::F32),
-        Some(other) => refuse!("--dtype {other:?} is unknown; it must be bf16 or f32"),
-    };
+    let dtype = args.dtype.as_deref().map(dtype_of).transpose()?;
     if args
         .compute
         .threads
@@ -158,12 +153,30 @@ pub fn peak(device: &Device) -> Option<Peak> {
     })
 }
 
+/// Such a rate as a part of a peak that was measured; none above it: then something was in the way of every look.
+pub fn share_of_peak(flops_per_second: f64, peak: f64) -> Option<f64> {
+    let share = flops_per_second / peak;
+    (share <= 1.0).then_some(share)
+}
+
 /// Most bytes of memory that have been in use for a device: the card's, or this process's.
 pub fn peak_memory(device: &Device) -> Option<u64> {
     if is_gpu(device) {
         return Some(device.memory_use().peak as u64);
     }
     crate::machine::peak_memory()
+}
+
+/// The element type of a name that `--dtype` takes.
+///
+/// # Errors
+/// It is unknown.
+pub fn dtype_of(name: &str) -> Result<DType> {
+    Ok(match name {
+        "bf16" | "bfloat16" => DType::Bf16,
+        "f32" | "fp32" | "float32" => DType::F32,
+        other => refuse!("--dtype {other:?} is unknown; it must be bf16 or f32"),
+    })
 }
 
 /// The element type of a device as `--dtype` takes it.

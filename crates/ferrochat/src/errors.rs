@@ -87,7 +87,8 @@ fn suggestion(answer: &clap::Error) -> Option<String> {
     ];
     kinds.into_iter().find_map(|kind| match answer.get(kind)? {
         ContextValue::String(word) => Some(word.clone()),
-        ContextValue::Strings(words) => words.first().cloned(),
+        // Of subcommands clap names several, the likest last.
+        ContextValue::Strings(words) => words.last().cloned(),
         _ => None,
     })
 }

@@ -74,7 +74,7 @@ pub fn load_to_talk(home: &Home, args: &ModelArgs) -> Result<Trained> {
     }
     let stage = args.checkpoint.stage.as_deref().unwrap_or("base");
     refuse!(
-        "the run {:?} has no {stage} model yet; {} makes one",
+        "the run {:?} has no {stage} model yet; {}",
         args.run,
         runs::made_by(&run, stage)
     )

@@ -330,11 +330,18 @@ impl Shown<'_> {
     }
 }
 
-/// The line that makes a stage of a run, or goes on with it.
+/// What line makes a stage of a run, or goes on with what is not finished before.
 pub fn made_by(run: &Run, stage: &str) -> String {
-    match run.stages.iter().find(|record| record.state != State::Finished) {
+    let unfinished = run.stages.iter().find(|record| record.state != State::Finished);
+    let line = match unfinished {
         Some(record) => go_on(run, record),
         None => shell_line(["ferrochat", "train", stage, "--run", &run.folder.name]),
+    };
+    match unfinished.map(|record| record.stage.as_str()) {
+        Some(other) if other != stage && !(other == "tokenizer" && stage == "base") => {
+            format!("{line} goes on with the run, whose {other} is not finished")
+        }
+        _ => format!("{line} makes one"),
     }
 }
 
@@ -375,10 +382,16 @@ mod tests {
         assert_eq!(go_on(&alone, &alone.stages[0]), "ferrochat train sft --run x");
         let whole = run("base", json!({"speedrun": {}}));
         assert_eq!(go_on(&whole, &whole.stages[0]), "ferrochat speedrun --run x");
-        assert_eq!(made_by(&whole, "sft"), "ferrochat speedrun --run x");
+        let goes_on = "goes on with the run, whose base is not finished";
+        assert_eq!(made_by(&whole, "sft"), format!("ferrochat speedrun --run x {goes_on}"));
+        let base = run("base", json!({}));
+        assert_eq!(made_by(&base, "sft"), format!("ferrochat train base --run x {goes_on}"));
+        assert_eq!(made_by(&base, "base"), "ferrochat train base --run x makes one");
+        let tokenizer = run("tokenizer", json!({}));
+        assert_eq!(made_by(&tokenizer, "base"), "ferrochat train base --run x makes one");
         let mut done = run("base", json!({"speedrun": {}}));
         done.stages[0].state = State::Finished;
-        assert_eq!(made_by(&done, "sft"), "ferrochat train sft --run x");
+        assert_eq!(made_by(&done, "sft"), "ferrochat train sft --run x makes one");
         let mut text = String::new();
         let shown = Shown {
             record: &alone.stages[0],

@@ -8,11 +8,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::cli::{
-    ComputeArgs, DpoArgs, MachineArgs, MixArgs, ModelArgs, PlanArgs, RlArgs, SpeedrunArgs, StageArgs, TuneArgs,
-};
+use crate::cli::{ComputeArgs, DpoArgs, MixArgs, ModelArgs, PlanArgs, RlArgs, SpeedrunArgs, StageArgs, TuneArgs};
 use crate::dpo_settings::DpoFlags;
 use crate::errors::{Usage, refuse, usage};
 use crate::home::{Home, RunFolder};
@@ -24,7 +22,7 @@ use crate::settings::{Flags, layered, object};
 use crate::stages::{base, dpo, mid, rl, sft, tune};
 use crate::training::Chain;
 use crate::tune_settings::TuneFlags;
-use crate::{chat, format, model, output, report, sample};
+use crate::{chat, device, format, model, output, report, sample};
 
 /// Texts that a model writes which is only a base model.
 const SAMPLES: usize = 3;
@@ -96,7 +94,7 @@ pub fn command(home: &Home, args: &SpeedrunArgs) -> Result<()> {
         if let Some(record) = StageRecord::load(&run.stage(stage))?.filter(|record| prepare::is_finished(Some(record)))
         {
             eprintln!("{stage}: finished before, skipped");
-            name_late_mix(&record, &run.name, &args.mix);
+            name_late_flags(&record, &run, args, &request.mix);
             continue;
         }
         if let Err(error) = further(home, &run, stage, &request, args, &interrupt, &go_on) {
@@ -221,12 +219,17 @@ fn heed_late_flags(prepared: &mut Prepared, flags: &Flags, request: &Request) ->
     let late: Vec<String> = ["strict", "eval_every", "sample_every", "save_every"]
         .into_iter()
         .filter(|name| given.get(*name).is_some_and(|value| had.get(*name) != Some(value)))
-        .map(|name| format!("--{}", name.replace('_', "-")))
+        .map(flag)
         .collect();
     if !late.is_empty() {
         eprintln!(
             "note: {} is for base training, which is finished: nothing changes",
             late.join(", ")
+        );
+    }
+    if let Some((asked, had)) = other_dtype(flags, record) {
+        eprintln!(
+            "note: --dtype {asked} comes too late for base, which was trained in {had}; stages that are not finished take it"
         );
     }
     let (asked, folder) = (prepared.settings.exam_questions, prepared.run.stage("base"));
@@ -259,30 +262,68 @@ fn heed_late_flags(prepared: &mut Prepared, flags: &Flags, request: &Request) ->
     Ok(())
 }
 
-/// Names what is asked now of a stage that is over and was done otherwise.
-fn name_late_mix(record: &StageRecord, run: &str, mix: &MixArgs) {
+/// The element type that is asked for now and the one that a stage was trained in, where they differ.
+fn other_dtype<'a>(flags: &'a Flags, record: &'a StageRecord) -> Option<(&'a str, &'a str)> {
+    let (asked, had) = (flags.dtype.as_deref()?, record.settings.dtype.as_deref()?);
+    (device::dtype_of(asked).ok()? != device::dtype_of(had).ok()?).then_some((asked, had))
+}
+
+/// Names what is asked now of a stage that is over and was done otherwise. The line that makes it again says `mix`, all
+/// that was ever asked, in the stage's own words: it begins from nothing else.
+fn name_late_flags(record: &StageRecord, run: &RunFolder, args: &SpeedrunArgs, mix: &MixArgs) {
     let stage = record.stage.as_str();
-    let asked = match stage {
-        "mid" | "sft" => tune_flags(stage, mix).with_absolute_paths().map(|flags| object(&flags)),
-        "rl" => rl_flags(mix).with_absolute_paths().map(|flags| object(&flags)),
-        _ => return,
+    let (Ok(mut late), Ok(whole)) = (own_flags(stage, &args.mix), own_flags(stage, mix)) else {
+        return;
     };
-    let Ok(mut asked) = asked else { return };
-    asked.retain(|name, value| record.details["settings"][name] != *value);
-    let late: Vec<String> = asked
+    late.retain(|name, value| record.details["settings"][name] != *value);
+    let mut late: Vec<String> = late
         .keys()
         .map(|name| match name.as_str() {
             "num_iterations" => format!("--{stage}-iterations"),
-            other => format!("--{}", other.replace('_', "-")),
+            other => flag(other),
         })
         .collect();
-    if !late.is_empty() {
-        eprintln!(
-            "note: {} comes too late for {stage}, which is finished: nothing changes there (`{}` begins it again)",
-            late.join(", "),
-            format::shell_line(["ferrochat", "train", stage, "--run", run, "--fresh"])
-        );
+    let mut again = ["ferrochat", "train", stage, "--run", &run.name, "--fresh"]
+        .map(str::to_owned)
+        .to_vec();
+    for (name, value) in &whole {
+        for value in value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice) {
+            let word = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            again.extend([flag(name), word]);
+        }
     }
+    if let Some((asked, _)) = other_dtype(&args.flags, record) {
+        late.push("--dtype".into());
+        again.extend(["--dtype".into(), asked.into()]);
+    }
+    if late.is_empty() {
+        return;
+    }
+    let after = FURTHER.into_iter().skip_while(|name| *name != stage).skip(1);
+    let gone: Vec<&str> = after.filter(|name| run.stage(name).exists()).collect();
+    let removes = match gone.as_slice() {
+        [] => String::new(),
+        gone => format!(" and removes {}, which are to be made again after it", gone.join(", ")),
+    };
+    eprintln!(
+        "note: {} comes too late for {stage}, which is finished: nothing changes there (`{}` begins it again{removes})",
+        late.join(", "),
+        format::shell_line(again.iter().map(String::as_str))
+    );
+}
+
+/// What is asked of one stage, under its own flags' names.
+fn own_flags(stage: &str, mix: &MixArgs) -> Result<Map<String, Value>> {
+    Ok(match stage {
+        "mid" | "sft" => object(&tune_flags(stage, mix).with_absolute_paths()?),
+        "rl" => object(&rl_flags(mix).with_absolute_paths()?),
+        _ => Map::new(),
+    })
+}
+
+/// The flag of a setting.
+fn flag(setting: &str) -> String {
+    format!("--{}", setting.replace('_', "-"))
 }
 
 /// One stage after the base model.
@@ -297,11 +338,9 @@ fn further(
 ) -> Result<()> {
     let stage = StageArgs {
         run: Some(run.name.clone()),
-        machine: MachineArgs {
-            compute: args.compute.clone(),
-            // As the stage before had it, unless another is asked for.
-            dtype: args.flags.dtype.clone(),
-        },
+        compute: args.compute.clone(),
+        // As the stage before had it, unless another is asked for.
+        dtype: args.flags.dtype.clone(),
         ..StageArgs::default()
     };
     let plan = PlanArgs {

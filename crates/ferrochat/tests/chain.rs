@@ -166,6 +166,19 @@ fn flags_that_come_after_base_training_are_heeded_or_named() {
         said.contains("--sft-iterations comes too late for sft") && !said.contains("--mid-iterations"),
         "{said}"
     );
+    // The line that is offered does what was asked.
+    let line = "`ferrochat train sft --run x --fresh --num-iterations 7` begins it again)";
+    assert!(said.contains(line), "{said}");
+    let output = place.run(&with(&stages, &["--mid-iterations", "4", "--dtype", "bf16"]));
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    for words in [
+        "--mid-iterations, --dtype comes too late for mid",
+        "`ferrochat train mid --run x --fresh --num-iterations 4 --dtype bf16` begins it again and removes sft",
+        "note: --dtype comes too late for sft",
+    ] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
     let plan = place.succeed(&with(&stages, &["--dry-run", "--json", "--assume-tflops", "1"]));
     let plan: Value = serde_json::from_str(&plan).unwrap();
     assert_eq!(plan["stages"][3]["steps"], 2, "of what was done: {plan}");

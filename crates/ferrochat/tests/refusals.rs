@@ -15,6 +15,8 @@ fn what_was_probably_meant_is_said() {
     let place = Place::new();
     place.refused(&["speedrun", "--dept", "3"], 2, &["'--dept'", "did you mean --depth?"]);
     place.refused(&["speedrum"], 2, &["'speedrum'", "did you mean speedrun?"]);
+    let decode = "did you mean decode?";
+    place.refused(&["tokenizer", "decod"], 2, &["'decod'", decode]);
     place.refused(&["xyzzy"], 2, &["'xyzzy'", "try --help"]);
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{ComputeArgs, MachineArgs, PlanArgs, RunArgs};
+use super::{ComputeArgs, PlanArgs, RunArgs};
 use crate::dpo_settings::DpoFlags;
 use crate::rl_settings::RlFlags;
 use crate::settings::Flags;
@@ -88,9 +88,12 @@ pub struct StageArgs {
     /// Begin the stage again, and delete what it and the stages after it had
     #[arg(long)]
     pub fresh: bool,
-    /// Machine.
+    /// What computes.
     #[command(flatten)]
-    pub machine: MachineArgs,
+    pub compute: ComputeArgs,
+    /// Element type of activations: bf16 or f32 [default: that of the stage before, which FERROCHAT_DTYPE does not change]
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<String>,
 }
 
 /// `train mid|sft`

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::markdown::{fenced, inline};
 use super::scores::Estimate;
+use crate::device::share_of_peak;
 use crate::format::{bytes, duration, flop_rate, push, shell_line, short, thousands};
 use crate::record::StageRecord;
 
@@ -100,11 +101,13 @@ pub fn training(text: &mut String, run: &str, record: &StageRecord, lines: &[Val
         planned("/time/flops_per_second").map(flop_rate),
         mean(lines, "flops_per_second").map(flop_rate),
     );
-    let beside = mean(lines, "flops_per_second").zip(found("/peak_flops_per_second"));
+    let peak = found("/peak_flops_per_second");
+    let share = mean(lines, "flops_per_second").zip(peak);
+    let share = share.and_then(|(speed, peak)| Some((share_of_peak(speed, peak)?, peak)));
     row(
         "share of the multiply loop's peak",
         None,
-        beside.map(|(speed, peak)| format!("{:.0}% of {}", 100.0 * speed / peak, flop_rate(peak))),
+        share.map(|(share, peak)| format!("{:.0}% of {}", 100.0 * share, flop_rate(peak))),
     );
     row(
         "MFU",

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{Training, resume};
 use crate::checkpoints::{Checkpoints, Resumed, Trainer, bytes_to_come, disk_bytes, sorted, trainer_of};
-use crate::cli::StageArgs;
+use crate::cli::{MachineArgs, StageArgs};
 use crate::errors::{refuse, usage};
 use crate::home::{Home, RunFolder, check_writable};
 use crate::metrics::Metrics;
@@ -97,11 +97,12 @@ impl Chain {
         opened
             .expect(&opened.meta().config.clone(), &tokenizer.fingerprint())
             .map_err(sorted)?;
-        let mut machine = args.machine.clone();
         // As the stage had it, else as the one before: it changes every rounding.
         let before = record.as_ref().map_or(&trainer.settings, |record| &record.settings);
-        machine.dtype = machine.dtype.or_else(|| before.dtype.clone());
-        let device = device::open(&machine)?;
+        let device = device::open(&MachineArgs {
+            compute: args.compute.clone(),
+            dtype: args.dtype.clone().or_else(|| before.dtype.clone()),
+        })?;
         trainer.settings.dtype = Some(device::dtype_name(&device).to_owned());
         let mut plan = Plan::new(&name, &trainer.settings, tokenizer.vocab_size(), &device, None)?;
         plan.model = opened.meta().config.clone();

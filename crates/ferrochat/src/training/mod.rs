@@ -8,6 +8,7 @@ mod chain;
 mod order;
 mod padded;
 mod passes;
+mod peak;
 #[cfg(test)]
 pub mod tiny;
 
@@ -31,6 +32,7 @@ pub use chain::{Chain, remove_from};
 pub use order::Order;
 pub use padded::{Example, Padded};
 pub use passes::{Passes, Rows, Weights};
+use peak::Watched;
 
 /// A checkpoint is made at least this often.
 const SAVE_AFTER: Duration = Duration::from_mins(5);
@@ -155,10 +157,7 @@ impl Training {
 
     fn steps(&mut self, lesson: &mut dyn Lesson, progress: &mut Progress, interrupt: &Interrupt) -> Result<End> {
         let mut passes = Passes::new(&self.gpt);
-        let peak = device::peak(self.gpt.device());
-        if let Some(Peak::Measured(flops)) = peak {
-            self.record.details["peak_flops_per_second"] = flops.round().into();
-        }
+        let mut peak = Watched::new(self.gpt.device(), &mut self.record);
         let mut saved_at = Instant::now();
         let mut line = Line::default();
         loop {
@@ -174,6 +173,7 @@ impl Training {
             if !lesson.measure(&moment, &mut line)? {
                 return self.stop(lesson, interrupt);
             }
+            peak.look_again(self.gpt.device(), &mut self.record);
             if last {
                 self.metrics.append(&line)?;
                 self.save(lesson)?;
@@ -188,7 +188,7 @@ impl Training {
                 });
             }
 
-            self.one_step(lesson, &mut passes, &mut line, progress, peak)?;
+            self.one_step(lesson, &mut passes, &mut line, progress, peak.peak)?;
             self.metrics.append(&line)?;
             self.step += 1;
 
@@ -230,7 +230,7 @@ impl Training {
         let flops_per_second = tokens_per_second * self.flops_per_token;
         let (mfu, of_peak) = match peak {
             Some(Peak::Promised(flops)) => (Some(flops_per_second / flops), None),
-            Some(Peak::Measured(flops)) => (None, Some(flops_per_second / flops)),
+            Some(Peak::Measured(flops)) => (None, device::share_of_peak(flops_per_second, flops)),
             None => (None, None),
         };
         line.loss = Some(loss);
