@@ -142,6 +142,7 @@ async fn answer(app: &App, form: Form, headers: &HeaderMap, body: Body) -> Resul
     }
     let head = Head::new(form, &app.info.model_id);
     let (stream, include_usage, samples) = (asked.stream, asked.include_usage, asked.samples);
+    let choices = vec![Choice::new(asked.logprobs.is_some()); samples];
     let (prompt_tokens, news) = app.submit(asked)?;
     if stream {
         let events = Events::new(head, news, samples, include_usage.then_some(prompt_tokens));
@@ -151,17 +152,16 @@ async fn answer(app: &App, form: Form, headers: &HeaderMap, body: Body) -> Resul
         )
             .into_response());
     }
-    Ok(Json(whole(&head, news, samples, prompt_tokens).await?).into_response())
+    Ok(Json(whole(&head, news, choices, prompt_tokens).await?).into_response())
 }
 
-/// Waits for all of the answers.
+/// Waits for all of the answers, which begin as empty `choices`.
 async fn whole(
     head: &Head,
     mut news: UnboundedReceiver<News>,
-    samples: usize,
+    mut choices: Vec<Choice>,
     prompt: usize,
 ) -> Result<Value, ApiError> {
-    let mut choices = vec![Choice::default(); samples];
     let mut usage = Usage { prompt, completion: 0 };
     while let Some(news) = news.recv().await {
         match news {
@@ -170,10 +170,7 @@ async fn whole(
                 kind,
                 text,
                 words,
-            } => {
-                choices[choice].push(kind, &text);
-                choices[choice].words.extend(words);
-            }
+            } => choices[choice].push(kind, &text, words),
             News::Finished { choice, finish, tokens } => {
                 choices[choice].finish = Some(finish);
                 usage.completion += tokens;

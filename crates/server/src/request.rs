@@ -96,7 +96,7 @@ impl Asked {
 
 /// Refuses settings without which the answer would not be the one that was asked for.
 fn refuse_what_is_not_there(form: Form, fields: &Map<String, Value>) -> Result<(), ApiError> {
-    let of_text = ["echo", "suffix", "best_of"];
+    let of_text = ["echo", "suffix", "best_of", "top_logprobs"];
     let refused = [
         "tools",
         "functions",
@@ -422,6 +422,7 @@ mod tests {
             ("logprobs", json!(true)),
             ("echo", json!(true)),
             ("suffix", json!("end")),
+            ("top_logprobs", json!(3)),
             ("best_of", json!(2)),
             ("max_tokens", json!(4097)),
         ] {

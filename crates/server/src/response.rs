@@ -88,7 +88,7 @@ impl Head {
         let choices = choices.iter().enumerate();
         let choices = choices.map(|(index, choice)| match self.form {
             Form::Chat => choice.to_json(index),
-            Form::Text => continuation(index, &choice.text(), &choice.words, choice.finish),
+            Form::Text => continuation(index, &choice.text(), choice.words.as_deref(), choice.finish),
         });
         let mut object = self.object(kind, &choices.collect::<Vec<_>>());
         object["usage"] = usage.to_json();
@@ -115,6 +115,7 @@ impl Head {
 
     /// A piece of a choice; none of what is not shown.
     pub(crate) fn piece(&self, choice: usize, kind: PartKind, text: &str, words: &[Word]) -> Option<Value> {
+        let words = (!words.is_empty()).then_some(words);
         let piece = match (self.form, kind) {
             (Form::Chat, PartKind::Text) => {
                 let mut piece = delta(choice, &json!({"content": text}), None);
@@ -132,7 +133,7 @@ impl Head {
     pub(crate) fn end(&self, choice: usize, finish: Finish) -> Value {
         self.chunk(&match self.form {
             Form::Chat => delta(choice, &json!({}), Some(finish)),
-            Form::Text => continuation(choice, "", &[], Some(finish)),
+            Form::Text => continuation(choice, "", None, Some(finish)),
         })
     }
 
@@ -150,7 +151,7 @@ fn delta(index: usize, delta: &Value, finish: Option<Finish>) -> Value {
 }
 
 /// A choice of text, whole or a piece of it.
-fn continuation(index: usize, text: &str, words: &[Word], finish: Option<Finish>) -> Value {
+fn continuation(index: usize, text: &str, words: Option<&[Word]>, finish: Option<Finish>) -> Value {
     json!({
         "index": index, "text": text, "logprobs": logprobs(Form::Text, words), "finish_reason": finish.map(Finish::name),
     })
@@ -160,12 +161,24 @@ fn continuation(index: usize, text: &str, words: &[Word], finish: Option<Finish>
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Choice {
     parts: Vec<Part>,
-    pub(crate) words: Vec<Word>,
+    /// None where nobody asked.
+    words: Option<Vec<Word>>,
     pub(crate) finish: Option<Finish>,
 }
 
 impl Choice {
-    pub(crate) fn push(&mut self, kind: PartKind, text: &str) {
+    /// With the probabilities of its tokens, or without.
+    pub(crate) fn new(likelihoods: bool) -> Choice {
+        Choice {
+            words: likelihoods.then(Vec::new),
+            ..Choice::default()
+        }
+    }
+
+    pub(crate) fn push(&mut self, kind: PartKind, text: &str, words: Vec<Word>) {
+        if let Some(all) = &mut self.words {
+            all.extend(words);
+        }
         match self.parts.pop_if(|part| part.kind() == kind) {
             Some(part) => self.parts.push(Part::new(kind, part.text().to_owned() + text)),
             None => self.parts.push(Part::new(kind, text)),
@@ -184,7 +197,7 @@ impl Choice {
             message["parts"] = self.parts.iter().map(part).collect();
         }
         json!({
-            "index": index, "message": message, "logprobs": logprobs(Form::Chat, &self.words),
+            "index": index, "message": message, "logprobs": logprobs(Form::Chat, self.words.as_deref()),
             "finish_reason": self.finish.map(Finish::name),
         })
     }
@@ -222,7 +235,7 @@ mod tests {
             (PartKind::PythonOutput, "2"),
             (PartKind::Text, "two."),
         ] {
-            choice.push(kind, text);
+            choice.push(kind, text, Vec::new());
         }
         choice.finish = Some(Finish::Stop);
         let json = choice.to_json(0);
@@ -233,7 +246,7 @@ mod tests {
         ]);
         assert_eq!(json["message"]["parts"], parts);
         let mut plain = Choice::default();
-        plain.push(PartKind::Text, "two");
+        plain.push(PartKind::Text, "two", Vec::new());
         assert!(plain.to_json(0)["message"].get("parts").is_none());
         let head = Head::new(Form::Chat, "m");
         let chunk = head.piece(1, PartKind::Python, "1+1", &[]).unwrap();
@@ -256,8 +269,8 @@ mod tests {
         );
         assert_eq!(head.end(0, Finish::Length)["choices"][0]["finish_reason"], "length");
         let mut choice = Choice::default();
-        choice.push(PartKind::Text, "two");
-        choice.push(PartKind::PythonOutput, "2");
+        choice.push(PartKind::Text, "two", Vec::new());
+        choice.push(PartKind::PythonOutput, "2", Vec::new());
         let whole = head.completion(&[choice], Usage::default());
         assert_eq!(whole["choices"][0]["text"], "two");
         assert!(whole["id"].as_str().unwrap().starts_with("cmpl-"));

@@ -36,12 +36,21 @@ impl Spelled {
         }
     }
 
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
+    /// The text, or, as several tokens may be the same parts of characters to a reader of text, the bytes spelled out.
+    fn name(&self) -> String {
+        let spell = |byte: &u8| match byte {
+            0x20..0x7f => char::from(*byte).to_string(),
+            _ => format!("\\x{byte:02x}"),
+        };
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) => format!("bytes:{}", self.bytes.iter().map(spell).collect::<String>()),
+        }
     }
 
     fn to_json(&self) -> Value {
-        json!({"token": self.text(), "logprob": self.logprob, "bytes": self.bytes})
+        let token = String::from_utf8_lossy(&self.bytes);
+        json!({"token": token, "logprob": self.logprob, "bytes": self.bytes})
     }
 }
 
@@ -91,11 +100,9 @@ impl Words {
     }
 }
 
-/// The `logprobs` of a choice or a piece of one; null where there are none.
-pub(crate) fn logprobs(form: Form, words: &[Word]) -> Value {
-    if words.is_empty() {
-        return Value::Null;
-    }
+/// The `logprobs` of a choice or a piece of one; null where nobody asked.
+pub(crate) fn logprobs(form: Form, words: Option<&[Word]>) -> Value {
+    let Some(words) = words else { return Value::Null };
     match form {
         Form::Chat => {
             let one = |word: &Word| {
@@ -109,11 +116,11 @@ pub(crate) fn logprobs(form: Form, words: &[Word]) -> Value {
             // As the reference has it, the token itself is always among them.
             let top = |word: &Word| -> Map<String, Value> {
                 let all = word.likeliest.iter().chain([&word.own]);
-                all.map(|token| (token.text(), json!(token.logprob))).collect()
+                all.map(|token| (token.name(), json!(token.logprob))).collect()
             };
             let all = |field: &dyn Fn(&Word) -> Value| words.iter().map(field).collect::<Vec<_>>();
             json!({
-                "tokens": all(&|word| json!(word.own.text())),
+                "tokens": all(&|word| json!(word.own.name())),
                 "token_logprobs": all(&|word| json!(word.own.logprob)),
                 "top_logprobs": all(&|word| json!(top(word))),
                 "text_offset": all(&|word| json!(word.offset)),
@@ -164,12 +171,29 @@ mod tests {
     #[test]
     fn there_are_two_forms_and_none() {
         let all = words(&[1, 1]).show(2, true);
-        let json = logprobs(Form::Text, &all);
+        let json = logprobs(Form::Text, Some(&all));
         assert_eq!(json["text_offset"], json!([0, 1]));
         assert_eq!(json["top_logprobs"][0], json!({"a": -0.5}));
-        let json = logprobs(Form::Chat, &all);
+        let json = logprobs(Form::Chat, Some(&all));
         let expected = json!({"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []});
         assert_eq!(json["content"][1], expected);
-        assert!(logprobs(Form::Chat, &[]).is_null());
+        assert!(logprobs(Form::Chat, None).is_null());
+        let none = json!({"content": [], "refusal": null});
+        assert_eq!(
+            logprobs(Form::Chat, Some(&[])),
+            none,
+            "an answer without text was asked too"
+        );
+    }
+
+    #[test]
+    fn parts_of_characters_have_names_of_their_own() {
+        let name = |bytes: &[u8]| {
+            let (bytes, logprob) = (bytes.to_vec(), 0.0);
+            Spelled { bytes, logprob }.name()
+        };
+        assert_eq!(name("né ".as_bytes()), "né ");
+        assert_eq!(name(b"\xe2\x80"), "bytes:\\xe2\\x80");
+        assert_eq!(name(b" a\xc3"), "bytes: a\\xc3");
     }
 }

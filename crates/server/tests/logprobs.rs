@@ -87,8 +87,8 @@ fn a_continuation_tells_them_in_lists() {
     let mut compared = 0;
     for (token, offset) in tokens.iter().zip(&offsets) {
         let (token, offset) = (token.as_str().unwrap(), offset.as_u64().unwrap() as usize);
-        // What is no character is only known as such with the token after it.
-        if text[offset] != char::REPLACEMENT_CHARACTER {
+        // Parts of characters are spelled by their bytes; that some are no character is only known with the token after them.
+        if !token.starts_with("bytes:") && text[offset] != char::REPLACEMENT_CHARACTER {
             let length = token.chars().count();
             assert_eq!(text[offset..offset + length].iter().collect::<String>(), token);
             compared += 1;

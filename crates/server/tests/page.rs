@@ -10,21 +10,31 @@ use std::process::{Command, Output};
 use common::Running;
 use ferrochat_server::{Limits, Options};
 
-/// What Node makes of a script beside this file; none where there is no Node, which is said.
+/// The first Node with a runner of tests that tells what it ran.
+const OLDEST: u32 = 18;
+
+/// What Node makes of a script beside this file; none where there is no Node or an old one, which is said.
 fn node(args: &[&str]) -> Option<Output> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page");
-    match Command::new("node").args(args).current_dir(folder).output() {
-        Ok(output) => Some(output),
+    let run = |args: &[&str]| Command::new("node").args(args).current_dir(folder).output();
+    let lacking = match run(&["--version"]) {
+        Ok(version) => {
+            // "v20.20.2"
+            let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+            let major = version.trim_start_matches('v').split('.').next();
+            if major.and_then(|major| major.parse().ok()) >= Some(OLDEST) {
+                return Some(run(args).expect("Node starts as it did"));
+            }
+            format!("Node is {version}, not {OLDEST} or later")
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Not by `eprintln`, which tests that pass keep to themselves.
-            let _ = writeln!(
-                std::io::stderr(),
-                "the page's scripts are not tested: node is not installed (apt-get install nodejs)"
-            );
-            None
+            "Node is not installed (apt-get install nodejs)".to_owned()
         }
         Err(error) => panic!("node does not start: {error}"),
-    }
+    };
+    // Not by `eprintln`, which tests that pass keep to themselves.
+    let _ = writeln!(std::io::stderr(), "the page's scripts are not tested: {lacking}");
+    None
 }
 
 fn assert_passed(output: &Output) {

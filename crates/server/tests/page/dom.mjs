@@ -67,6 +67,15 @@ export class Element {
     this.replaceChildren(...(text === "" ? [] : [text]));
   }
 
+  // Text that would be read as HTML: the page has no use for it.
+  set innerHTML(html) {
+    throw new Error(`innerHTML: ${html}`);
+  }
+
+  set outerHTML(html) {
+    throw new Error(`outerHTML: ${html}`);
+  }
+
   setAttribute(name, value) {
     this.attributes[name] = value;
   }
