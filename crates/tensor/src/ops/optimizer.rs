@@ -55,8 +55,17 @@ impl Device {
 
     /// Nesterov momentum as a running mean: `momentum = μ·momentum + (1−μ)·grad`, and `out`, of compute type,
     /// `(1−μ)·grad + μ·momentum`.
+    ///
+    /// # Panics
+    ///
+    /// If `out` has another length or type.
     pub fn nesterov(&self, grad: &Tensor, momentum: &Tensor, mu: f32, out: &Tensor) {
         distinct(&[grad, momentum, out]);
+        assert_eq!(
+            (out.len(), out.dtype()),
+            (grad.len(), self.compute_dtype()),
+            "as many of compute type"
+        );
         self.count(6.0 * grad.len() as f64, 4.0 * bytes(grad));
         self.launch("nesterov", |b| {
             b.nesterov(grad.buffer(), momentum.buffer(), out.buffer(), mu);

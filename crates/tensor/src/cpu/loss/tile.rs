@@ -1,14 +1,16 @@
 //! The arithmetic of a row of logits in the cache: soft cap, exponential, and the slope of the cap, in one pass.
 
 use std::f32::consts::{LN_2, LOG2_E};
+use std::ops::RangeInclusive;
 
 use crate::cpu::elem::Elem;
 use crate::cpu::isa::Isa;
 use crate::cpu::math::{exp, max, sum_by, tanh};
 use crate::cpu::matmul::{ViewMut, store_row};
 
-/// Soft caps up to here keep `eˡ` and its sums inside the range of `f32`, whatever the largest logit.
-const BOUND: f32 = 40.0;
+/// Soft caps up to here keep `eˡ` and its sums inside the range of `f32`, whatever the largest logit, and from here on the
+/// coefficients of their polynomial, which have the cap's tenth power.
+const BOUNDS: RangeInclusive<f32> = 1e-3..=40.0;
 
 /// What a stretch of a row adds to its total.
 #[derive(Default)]
@@ -20,7 +22,7 @@ pub(super) struct Softened {
 
 /// Whether logits are so bounded that nothing need be taken off them.
 pub(super) fn bounded(softcap: Option<f32>) -> bool {
-    softcap.is_some_and(|cap| cap <= BOUND)
+    softcap.is_some_and(|cap| BOUNDS.contains(&cap))
 }
 
 /// How logits are softened.
@@ -57,7 +59,7 @@ fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 }
 
 /// `2ʸ` within ±125: `2ⁿ·2ʳ`, for `r` within ±½ a polynomial with the value and the slope of `2ʳ` at 0 and else of
-/// least relative error (1.1·10⁻⁷).
+/// least relative error (1.1·10⁻⁷). What is not a number may become one.
 #[inline(always)]
 fn exp2_near<const FUSED: bool>(y: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5·2²³
@@ -68,8 +70,7 @@ fn exp2_near<const FUSED: bool>(y: f32) -> f32 {
     p = multiply_add::<FUSED>(p, r, 2.402_228_3e-1);
     p = multiply_add::<FUSED>(p, r, LN_2);
     p = multiply_add::<FUSED>(p, r, 1.0);
-    // What is left of `n` in the lowest bits goes to the exponent. What is not a number stays so: those that the CPU makes have
-    // zeros in the bits that this moves.
+    // What is left of `n` in the lowest bits goes to the exponent.
     f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
@@ -78,8 +79,8 @@ const LANES: usize = 16;
 /// A bounded soft cap.
 pub(super) struct SoftCap {
     cap: f32,
-    /// Logits up to here are near.
-    near: f32,
+    /// Logits up to here are near: the bits of the magnitude, by which what is not a number is beyond everything.
+    near: u32,
     /// `l·log₂e = z·p(z²)` for them, the highest power first.
     capped: [f32; 6],
     /// `1/(cap·log₂e)`
@@ -107,7 +108,7 @@ impl SoftCap {
         }
         Self {
             cap,
-            near: 0.75 * cap,
+            near: (0.75 * cap).to_bits(),
             capped,
             inverse: (1.0 / (wide * std::f64::consts::LOG2_E)) as f32,
         }
@@ -118,14 +119,15 @@ impl SoftCap {
     /// Where all logits are near, as in nearly all stretches, that needs neither a division nor a second exponential.
     #[inline(always)]
     fn soften<const FUSED: bool>(&self, z: &mut [f32]) -> f32 {
-        let mut largest = [0.0f32; LANES];
+        let mut largest = [0u32; LANES];
         let (whole, rest) = z.as_chunks::<LANES>();
         for z in whole {
             for (largest, z) in largest.iter_mut().zip(z) {
-                *largest = if z.abs() > *largest { z.abs() } else { *largest };
+                *largest = z.abs().to_bits().max(*largest);
             }
         }
-        if largest.iter().chain(rest).all(|z| z.abs() <= self.near) {
+        let mut largest = largest.into_iter().chain(rest.iter().map(|z| z.abs().to_bits()));
+        if largest.all(|z| z <= self.near) {
             let ([first, others @ ..], inverse) = (self.capped, self.inverse);
             each(
                 z,
@@ -147,6 +149,7 @@ impl SoftCap {
                 |z| {
                     let r = 1.0 / (1.0 + exp2_near::<FUSED>((z * double).clamp(-86.0, 86.0)));
                     let e = exp2_near::<FUSED>(multiply_add::<FUSED>(-2.0 * powers, r, powers));
+                    let e = if z.is_nan() { z } else { e };
                     let four = 4.0 * r;
                     (e, e * multiply_add::<FUSED>(-four, r, four))
                 },
@@ -217,7 +220,9 @@ mod tests {
     fn what_is_not_a_number_stays_so() {
         for isa in Isa::supported() {
             for (cap, size) in [(Some(15.0), 1.0), (Some(15.0), 100.0), (None, 1.0)] {
-                for nan in [f32::NAN, -f32::NAN, f32::INFINITY - f32::INFINITY] {
+                // A card's NaN has all bits set.
+                let of_a_card = f32::from_bits(0x7fff_ffff);
+                for nan in [f32::NAN, -f32::NAN, f32::INFINITY - f32::INFINITY, of_a_card] {
                     let mut z: [f32; 35] = std::array::from_fn(|i| size * (i as f32 - 17.0) / 17.0);
                     z[3] = nan;
                     let sum = isa.vectorize(|| Softener::new(cap).soften(isa, &mut z)).sum;
@@ -229,9 +234,28 @@ mod tests {
     }
 
     #[test]
+    fn tiny_caps_are_no_fault() {
+        for isa in Isa::supported() {
+            for cap in [1e-30, 1e-6, 1e-4, 0.99e-3] {
+                let mut z: [f32; 35] = std::array::from_fn(|i| cap * (i as f32 - 17.0) / 9.0);
+                let slopes = z.map(|z| 1.0 - (z / cap).tanh().powi(2));
+                let softened = isa.vectorize(|| Softener::new(Some(cap)).soften(isa, &mut z));
+                assert!(
+                    (softened.sum / 35.0 - 1.0).abs() < 3e-3,
+                    "{isa:?} {cap}: {}",
+                    softened.sum
+                );
+                for (z, slope) in z.into_iter().zip(slopes) {
+                    assert!((z - slope).abs() < 3e-3, "{isa:?} {cap}: {z} {slope}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn softened_as_in_double_precision() {
         for isa in Isa::supported() {
-            for cap in [1.0, 15.0, 30.0, 40.0] {
+            for cap in [1e-3, 1.0, 15.0, 30.0, 40.0] {
                 // Near only, both, and beyond the cap.
                 for size in [0.01, 0.5, 0.74, 1.5, 5.0] {
                     for len in [1, 64, 100, 384] {
@@ -244,7 +268,7 @@ mod tests {
                         let mut total = 0.0;
                         for (i, found) in found.into_iter().enumerate() {
                             let t = (f64::from(z(i)) / f64::from(cap)).tanh();
-                            let e = (f64::from(cap) * t).exp();
+                            let e = (f64::from(cap) * t - f64::from(softened.peak)).exp();
                             total += e;
                             let error = (f64::from(found) / e - (1.0 - t * t)).abs();
                             assert!(error < allowed, "{isa:?} {cap} {size} {i}: {error:e}");

@@ -152,11 +152,11 @@ enum Addend<'a, T> {
     Other(View<'a, T>, f32),
 }
 
-// SAFETY: it stands for an exclusive borrow of the elements; `row_part` makes its
+// SAFETY: it stands for an exclusive borrow of the elements, and a shared one of the addend's; `row_part` makes its
 // callers promise that no two threads touch the same ones.
-unsafe impl<T: Send> Sync for ViewMut<'_, T> {}
-// SAFETY: as for `&mut [T]`.
-unsafe impl<T: Send> Send for ViewMut<'_, T> {}
+unsafe impl<T: Send + Sync> Sync for ViewMut<'_, T> {}
+// SAFETY: as for `&mut [T]` and `&[T]`.
+unsafe impl<T: Send + Sync> Send for ViewMut<'_, T> {}
 
 impl<'a, T: Copy> ViewMut<'a, T> {
     /// A matrix whose rows lie one after the other.

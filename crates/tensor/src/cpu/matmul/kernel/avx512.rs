@@ -43,13 +43,17 @@ unsafe fn micro_f32<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     units: usize,
     a: *const u32,
     b: *const u32,
-    first: *mut f32,
-    stride: usize,
+    c: *mut f32,
+    c_stride: usize,
     add: bool,
     next: *const u32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { multiply_f32::<HEIGHT>(units, (a, ROW, STEP), (b, next), Sums { first, stride, add }) };
+    unsafe {
+        expect::<HEIGHT>(c, c_stride);
+        let sum = sums_f32::<HEIGHT, false>(units, a, ROW, STEP, b, soon(next));
+        store(&sum, c, c_stride, add);
+    }
 }
 
 /// # Safety
@@ -59,13 +63,17 @@ unsafe fn micro_bf16<const HEIGHT: usize, const ROW: usize, const STEP: usize>(
     units: usize,
     a: *const u32,
     b: *const u32,
-    first: *mut f32,
-    stride: usize,
+    c: *mut f32,
+    c_stride: usize,
     add: bool,
     next: *const u32,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { multiply_bf16::<HEIGHT>(units, (a, ROW, STEP), (b, next), Sums { first, stride, add }) };
+    unsafe {
+        expect::<HEIGHT>(c, c_stride);
+        let sum = sums_bf16::<HEIGHT, false>(units, a, ROW, STEP, b, soon(next));
+        store(&sum, c, c_stride, add);
+    }
 }
 
 /// # Safety
@@ -79,7 +87,11 @@ unsafe fn strided_f32<const HEIGHT: usize>(
     _: Option<Rounded>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { multiply_f32::<HEIGHT>(units, (a, row, 1), (b, b), sums) };
+    unsafe {
+        expect::<HEIGHT>(sums.first, sums.stride);
+        let sum = sums_f32::<HEIGHT, false>(units, a, row, 1, b, soon(b));
+        store(&sum, sums.first, sums.stride, sums.add);
+    }
 }
 
 /// # Safety
@@ -121,7 +133,9 @@ unsafe fn strided_bf16<const HEIGHT: usize>(
             let sum = sums_bf16::<HEIGHT, false>(units, a, row, 1, b, soon(b));
             round(&sum, sums, c);
         } else {
-            multiply_bf16::<HEIGHT>(units, (a, row, 1), (b, b), sums);
+            expect::<HEIGHT>(sums.first, sums.stride);
+            let sum = sums_bf16::<HEIGHT, false>(units, a, row, 1, b, soon(b));
+            store(&sum, sums.first, sums.stride, sums.add);
         }
     }
 }
@@ -143,42 +157,6 @@ unsafe fn streaming_bf16<const HEIGHT: usize>(
             Some(c) => round(&sum, sums, c),
             None => store(&sum, sums.first, sums.stride, sums.add),
         }
-    }
-}
-
-/// # Safety
-/// As [`sums_f32`]; there is a row of `NR` sums for each of A.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn multiply_f32<const HEIGHT: usize>(
-    units: usize,
-    (a, row, step): (*const u32, usize, usize),
-    (b, next): (*const u32, *const u32),
-    sums: Sums,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        expect::<HEIGHT>(sums.first, sums.stride);
-        let sum = sums_f32::<HEIGHT, false>(units, a, row, step, b, soon(next));
-        store(&sum, sums.first, sums.stride, sums.add);
-    }
-}
-
-/// # Safety
-/// As [`multiply_f32`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn multiply_bf16<const HEIGHT: usize>(
-    units: usize,
-    (a, row, step): (*const u32, usize, usize),
-    (b, next): (*const u32, *const u32),
-    sums: Sums,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        expect::<HEIGHT>(sums.first, sums.stride);
-        let sum = sums_bf16::<HEIGHT, false>(units, a, row, step, b, soon(next));
-        store(&sum, sums.first, sums.stride, sums.add);
     }
 }
 
@@ -276,7 +254,7 @@ unsafe fn sums_bf16<const HEIGHT: usize, const STREAMS: bool>(
     sum
 }
 
-/// Rounds finished sums and stores them; see `store_each_bf16`, which does it with the same instructions.
+/// Rounds finished sums and stores them; see `store_in_bf16`, which does it with the same instructions.
 ///
 /// # Safety
 /// See [`super::Strided`].
