@@ -6,10 +6,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::errors::refuse;
+use crate::errors::{refuse, usage};
+use crate::format::shell_line;
 use crate::home::{RunFolder, write_atomically};
 use crate::machine::Machine;
 use crate::settings::Settings;
@@ -116,6 +118,20 @@ impl StageRecord {
         let mut text = serde_json::to_vec_pretty(self).expect("a record always serialises");
         text.push(b'\n');
         write_atomically(&folder.join(FILE), &text)
+    }
+
+    /// The stage's own settings.
+    ///
+    /// # Errors
+    /// They are another version's, as usage.
+    pub fn settings_of_stage<T: DeserializeOwned>(&self, run: &str) -> Result<T> {
+        serde_json::from_value(self.details["settings"].clone()).map_err(|error| {
+            let stage = &self.stage;
+            let fresh = shell_line(["ferrochat", "train", stage, "--run", run, "--fresh"]);
+            usage(format!(
+                "{stage} of the run {run:?} was begun by another version ({error}); `{fresh}` begins it again"
+            ))
+        })
     }
 
     /// A number among the details.

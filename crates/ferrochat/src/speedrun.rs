@@ -143,7 +143,12 @@ fn request(args: &SpeedrunArgs, prepared: &Prepared) -> Result<Request> {
     }
     let before = prepared.base.as_ref().and_then(|record| record.details.get("speedrun"));
     let before: Option<Request> = match before.filter(|_| !args.mix.is_some()) {
-        Some(before) => Some(serde_json::from_value(before.clone()).map_err(usage)?),
+        Some(before) => Some(serde_json::from_value(before.clone()).map_err(|error| {
+            let run = &prepared.run.name;
+            usage(format!(
+                "the speedrun {run:?} was begun by another version ({error}); --fresh begins it again"
+            ))
+        })?),
         None => None,
     };
     let mut mix = args.mix.clone();

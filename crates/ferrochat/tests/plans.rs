@@ -153,6 +153,26 @@ fn a_plan_says_what_is_done() {
         assert!(alone[field].is_u64(), "{alone}");
         assert_eq!(plan["stages"][3][field], alone[field]);
     }
+    // Settings of another version are planned as little as they are trained with, unless the stage is over.
+    let file = place.stage("x", "mid").join("stage.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut record: Value = serde_json::from_str(&text).unwrap();
+    record["details"]["settings"] = Value::Null;
+    std::fs::write(&file, record.to_string()).unwrap();
+    place.succeed(&dry);
+    record["state"] = "interrupted".into();
+    std::fs::write(&file, record.to_string()).unwrap();
+    let fresh = "ferrochat train mid --run x --fresh";
+    place.refused(&dry, 2, &["mid", "another version", fresh]);
+    place.refused(&["train", "mid", "--run", "x"], 2, &["mid", "another version", fresh]);
+    std::fs::write(&file, text).unwrap();
+    let file = place.stage("x", "base").join("stage.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut record: Value = serde_json::from_str(&text).unwrap();
+    record["details"]["speedrun"] = true.into();
+    std::fs::write(&file, record.to_string()).unwrap();
+    place.refused(&dry, 2, &["\"x\"", "another version", "--fresh"]);
+    std::fs::write(&file, text).unwrap();
     // Which stages is one thing, what they learn from and how long another.
     let one = place.succeed(&with(&dry, &["--json", "--stages", "sft"]));
     let one: Value = serde_json::from_str(&one).unwrap();

@@ -122,10 +122,19 @@ fn record_of(stage: &str, prepared: &Prepared) -> Result<Option<StageRecord>> {
     StageRecord::load(&prepared.run.stage(stage)).map_err(usage)
 }
 
-/// The settings of a stage that has begun: it keeps them, whatever is asked now.
+/// The settings of a stage that has begun: it keeps them, whatever is asked now. Those of another version matter no more
+/// where the stage is over.
+///
+/// # Errors
+/// They cannot be read, and the stage is to go on.
 fn begun_with<T: DeserializeOwned>(stage: &str, prepared: &Prepared) -> Result<Option<T>> {
-    let record = record_of(stage, prepared)?;
-    Ok(record.and_then(|record| serde_json::from_value(record.details["settings"].clone()).ok()))
+    let Some(record) = record_of(stage, prepared)? else {
+        return Ok(None);
+    };
+    match record.settings_of_stage(&prepared.run.name) {
+        Err(_) if record.state == State::Finished => Ok(None),
+        settings => settings.map(Some),
+    }
 }
 
 /// Mid-training or SFT.

@@ -126,14 +126,10 @@ impl Chain {
     /// # Errors
     /// They are another version's.
     pub fn saved<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        let Some(record) = &self.record else { return Ok(None) };
-        let saved = serde_json::from_value(record.details["settings"].clone());
-        saved.map(Some).map_err(|error| {
-            usage(format!(
-                "{} of the run {:?} was begun by another version ({error}); give --fresh to begin it again",
-                self.stage, self.run.name
-            ))
-        })
+        let record = self.record.as_ref();
+        record
+            .map(|record| record.settings_of_stage(&self.run.name))
+            .transpose()
     }
 
     /// The model of the stage before.
